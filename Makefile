@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Hearth. `make help` lists the targets. Everything built goes below build/.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/bin/bpftool) bpftool)
+B       := build
+VERSION := 0.1.0
+
+ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
+
+CFLAGS  ?= -O2 -g
+CFLAGS  += -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	   -Wno-missing-field-initializers -Werror=implicit-function-declaration \
+	   -D_GNU_SOURCE -DHEARTH_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(B) -MMD -MP
+BPFFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter \
+	   -Iinclude -Ibpf -D__TARGET_ARCH_$(ARCH) -D__bpf__
+AGENT_LIBS := -lbpf -lelf -lz -luv -lmicrohttpd -ljansson -linih -lcap-ng -lm -lpthread
+CLI_LIBS   := -lcurl -ljansson -lncursesw -ltinfo -lbpf -lelf -lz -lcap-ng -linih -lm -lpthread
+UNIT_LIBS  := -lcmocka $(AGENT_LIBS)
+SAN        := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+
+objs = $(patsubst %.c,$(2)/%.o,$(wildcard user/$(1)/*.c))
+
+LIBS      := lib policy trace sim
+ARCHIVES  := $(LIBS:%=$(B)/libhearth-%.a)
+LINK      := $(B)/libhearth-sim.a $(B)/libhearth-trace.a $(B)/libhearth-policy.a $(B)/libhearth-lib.a
+AGENT     := $(call objs,agent,$(B))
+CLI       := $(call objs,cli,$(B))
+BPF_OBJS  := $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
+UNIT      := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+
+all: $(B)/hearthd $(B)/hearth ## build build/hearthd and build/hearth (default)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- kernel side: one object per concern, linked into one skeleton
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) include/hearth/event.h
+	@mkdir -p $(@D)
+	$(CLANG) $(BPFFLAGS) -c $< -o $@
+
+$(B)/hearth.bpf.o: $(BPF_OBJS)
+	$(BPFTOOL) gen object $@ $^
+
+$(B)/hearth.skel.h: $(B)/hearth.bpf.o
+	$(BPFTOOL) gen skeleton $< name hearth_bpf > $@.tmp && mv $@.tmp $@
+
+# ---- user side
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c $< -o $@
+
+$(AGENT): | $(B)/hearth.skel.h
+
+define archive
+$(B)/libhearth-$(1).a: $(call objs,$(1),$(B))
+	@rm -f $$@
+	$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LIBS),$(eval $(call archive,$(l))))
+
+$(B)/hearthd: $(AGENT) $(ARCHIVES)
+	$(CC) $(LDFLAGS) -o $@ $(AGENT) $(LINK) $(AGENT_LIBS)
+
+$(B)/hearth: $(CLI) $(ARCHIVES)
+	$(CC) $(LDFLAGS) -o $@ $(CLI) $(LINK) $(CLI_LIBS)
+
+# ---- unit tests: everything but main, rebuilt with ASan and UBSan
+SAN_OBJS := $(foreach l,$(LIBS),$(call objs,$(l),$(B)/san)) \
+	    $(filter-out %/main.o,$(call objs,agent,$(B)/san)) \
+	    $(filter-out %/main.o,$(call objs,cli,$(B)/san))
+$(B)/san/%.o: %.c | $(B)/hearth.skel.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SAN) -c $< -o $@
+
+$(B)/libhearth-san.a: $(SAN_OBJS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/unit/%: tests/unit/%.c $(B)/libhearth-san.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SAN) -o $@ $< $(B)/libhearth-san.a $(UNIT_LIBS) -lcurl -lncursesw -ltinfo
+
+unit: $(UNIT) ## build the unit tests
+
+clean: ## remove build/
+	rm -rf $(B)
+
+.PHONY: all help unit clean
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
