@@ -58,11 +58,19 @@ int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_poli
 			char *err, size_t err_size);
 void hearth_policy_free(struct hearth_policy *p);
 
-/* The spec in canonical form, defaults left out; lives as long as p. */
+/* The spec in canonical form, keys at their default left out; lives as long as p. */
 const char *hearth_policy_spec(const struct hearth_policy *p);
 
 /* Geometry this policy wants for the idle-time histogram. */
 void hearth_policy_geometry(const struct hearth_policy *p, double *bin_s, uint32_t *nbins);
+
+/* What a policy must be told that nobody knows live. The agent refuses specs with any. */
+enum hearth_policy_need {
+	HEARTH_NEEDS_NEXT = 1, /* call hearth_policy_foresee before every decide */
+};
+unsigned int hearth_policy_needs(const struct hearth_policy *p);
+/* The idle time that decide is going to be judged by; INFINITY after the last arrival. */
+void hearth_policy_foresee(const struct hearth_policy *p, void *state, double next_idle_s);
 
 size_t hearth_policy_state_size(const struct hearth_policy *p);
 

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What a policy is, inside the library: its parameters and its functions, one
+ * struct policy_def per name, listed in the table of policy.c. A parsed spec is a
+ * pointer to its def and one double per parameter, in the order of the def.
+ */
+#ifndef HEARTH_POLICY_DEF_H
+#define HEARTH_POLICY_DEF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <hearth/policy.h>
+
+#define POLICY_PARAMS     12                 /* most parameters a policy can have */
+#define POLICY_MAX_S      (30 * 24 * 3600.0) /* longest duration: whole nanoseconds in a double */
+#define POLICY_MIN_COST_S 0.001              /* a cold start worth nothing has no best policy */
+
+enum param_type {
+	PARAM_END, /* ends the list */
+	PARAM_DURATION,
+	PARAM_NUMBER, /* up to two decimals */
+	PARAM_INTEGER,
+	PARAM_CHOICE,    /* value = index into `choices` */
+	PARAM_COLD_COST, /* a duration; when not named, the caller's cold cost */
+};
+
+enum param_flag {
+	PARAM_ARG = 1,      /* the argument after ':', not a key */
+	PARAM_REQUIRED = 2, /* no default */
+};
+
+struct policy_param {
+	const char *key;
+	enum param_type type;
+	unsigned int flags;
+	double fallback; /* seconds for durations */
+	double min;
+	double max;
+	const char *const *choices; /* NULL-terminated */
+};
+
+struct policy_def {
+	const struct policy_param *params; /* PARAM_END-terminated; NULL: none */
+	size_t state_size;
+	unsigned int needs; /* enum hearth_policy_need */
+
+	/* Rules between parameters. 0 or -EINVAL with a message. NULL: none. */
+	int (*check)(const struct hearth_policy *p, char *err, size_t err_size);
+	/* NULL: the default geometry. */
+	void (*geometry)(const struct hearth_policy *p, double *bin_s, uint32_t *nbins);
+	/* Told the next idle time beforehand, if `needs` says so. */
+	void (*foresee)(const struct hearth_policy *p, void *state, double next_idle_s);
+	/* NULL: learns nothing but what the histogram holds. */
+	void (*observe)(const struct hearth_policy *p, void *state, const struct hearth_arrival *a);
+	void (*decide)(const struct hearth_policy *p, void *state, const struct hearth_hist *hist,
+		       struct hearth_decision *out);
+};
+
+struct hearth_policy {
+	const struct policy_def *def;
+	double v[POLICY_PARAMS];
+	char spec[]; /* canonical */
+};
+
+extern const struct policy_def policy_none, policy_always, policy_fixed;
+extern const struct policy_def policy_skirental, policy_offline;
+extern const struct policy_def policy_hybrid;
+
+/* One window, none if it is empty. */
+static inline void decide_window(struct hearth_decision *out, double open_s, double close_s,
+				 const char *reason)
+{
+	out->n = close_s > open_s;
+	out->w[0] = (struct hearth_window){open_s, close_s};
+	out->reason = reason;
+}
+
+#endif

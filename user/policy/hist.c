@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Idle-time histograms. Integers only, so that the kernel, which fills the
+ * same layout, and this code agree to the last count.
+ */
+#include <hearth/policy.h>
+
+void hearth_hist_add(struct hearth_hist_buf *h, double idle_s)
+{
+	double bin = idle_s / h->view.bin_s;
+	uint32_t *count;
+
+	if (!(bin < h->view.nbins)) {
+		h->view.oob++;
+		return;
+	}
+	count = &h->bins[bin > 0 ? (uint32_t)bin : 0];
+	h->view.s2 += 2 * (uint64_t)*count + 1;
+	h->view.s1++;
+	++*count;
+}
+
+int hearth_hist_percentile(const struct hearth_hist *h, unsigned int q)
+{
+	/* In hundredths of an idle time; at most s1 above the wanted bin is the same question. */
+	uint64_t need = (uint64_t)q * h->s1 > 100 ? (uint64_t)q * h->s1 : 100;
+	uint64_t seen = 0;
+
+	if (!h->s1)
+		return -1;
+	if (q <= 50) {
+		for (uint32_t i = 0; i < h->nbins; i++) {
+			seen += h->bins[i];
+			if (100 * seen >= need)
+				return i;
+		}
+		return -1;
+	}
+	/* From the top: the smallest i whose bins above hold few enough. */
+	for (uint32_t i = h->nbins; i-- > 0;) {
+		seen += h->bins[i];
+		if (100 * (h->s1 - seen) < need)
+			return i;
+	}
+	return -1;
+}

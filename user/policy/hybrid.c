@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The hybrid histogram policy (Shahrad et al., Serverless in the Wild, ATC
+ * 2020, section 4.2): loaded from a little before the head of the idle-time
+ * histogram to a little after its tail, and for the whole range as long as the
+ * histogram does not represent the function.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+
+#include <hearth/event.h>
+
+#include "policy/def.h"
+
+enum { RANGE, CV, HEAD, TAIL, BIN, MIN_ITS, OOB, MARGIN, MARGIN_OF, ARIMA };
+enum { MARGIN_OF_EDGES, MARGIN_OF_WINDOW };
+enum { ARIMA_OFF };
+
+static const struct policy_param params[] = {
+    [RANGE] = {"RANGE", PARAM_DURATION, PARAM_ARG, 4 * 3600, .min = 1, .max = POLICY_MAX_S},
+    [CV] = {"cv", PARAM_NUMBER, .fallback = 2, .max = 100},
+    [HEAD] = {"head", PARAM_INTEGER, .fallback = 5, .max = 100},
+    [TAIL] = {"tail", PARAM_INTEGER, .fallback = 99, .max = 100},
+    [BIN] = {"bin", PARAM_DURATION, .fallback = 60, .min = 0.001, .max = POLICY_MAX_S},
+    [MIN_ITS] = {"min_its", PARAM_INTEGER, .fallback = 10, .min = 1, .max = 1000000},
+    [OOB] = {"oob", PARAM_NUMBER, .fallback = 0.5, .max = 1},
+    [MARGIN] = {"margin", PARAM_NUMBER, .fallback = 10, .max = 100}, /* percent */
+    [MARGIN_OF] = {"margin_of", PARAM_CHOICE,
+		   .choices = (const char *const[]){"edges", "window", NULL}},
+    [ARIMA] = {"arima", PARAM_CHOICE, .choices = (const char *const[]){"off", NULL}},
+    {},
+};
+
+static int check(const struct hearth_policy *p, char *err, size_t err_size)
+{
+	double bins = p->v[RANGE] / p->v[BIN];
+
+	if (p->v[HEAD] > p->v[TAIL]) {
+		snprintf(err, err_size, "hybrid: head=%g is above tail=%g", p->v[HEAD], p->v[TAIL]);
+		return -EINVAL;
+	}
+	if (bins < 1 || bins > HEARTH_BINS || fabs(bins - round(bins)) > 1e-9) {
+		snprintf(err, err_size,
+			 "hybrid: RANGE / bin is %g; accepted: a whole number of bins from 1 to %u",
+			 bins, HEARTH_BINS);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void geometry(const struct hearth_policy *p, double *bin_s, uint32_t *nbins)
+{
+	*bin_s = p->v[BIN];
+	*nbins = lround(p->v[RANGE] / p->v[BIN]);
+}
+
+/*
+ * CV >= cv of the bin counts <=> n S2 >= (1 + cv^2) S1^2, in integers: cv has two
+ * decimals. S1 stays below 2^41 (512 bins of 32 bits), so the products fit 128 bits.
+ */
+static bool concentrated(const struct hearth_policy *p, const struct hearth_hist *h)
+{
+	uint64_t cv = lround(p->v[CV] * 100);
+	unsigned __int128 s1 = h->s1;
+
+	return (unsigned __int128)h->nbins * h->s2 * 10000 >= s1 * s1 * (10000 + cv * cv);
+}
+
+static void decide_histogram(const struct hearth_policy *p, const struct hearth_hist *h,
+			     struct hearth_decision *out)
+{
+	double margin = p->v[MARGIN];
+	double head_s = hearth_hist_percentile(h, p->v[HEAD]) * h->bin_s;
+	double tail_s = (hearth_hist_percentile(h, p->v[TAIL]) + 1) * h->bin_s;
+	double open_s = head_s * (100 - margin) / 100;
+	double close_s = p->v[MARGIN_OF] == MARGIN_OF_WINDOW
+			     ? open_s + (tail_s - head_s) * (100 + margin) / 100
+			     : tail_s * (100 + margin) / 100;
+
+	decide_window(out, open_s, close_s, "histogram: head to tail of the idle times");
+}
+
+static void decide(const struct hearth_policy *p, void *state, const struct hearth_hist *h,
+		   struct hearth_decision *out)
+{
+	double range_s = p->v[RANGE];
+
+	(void)state;
+	if (h->oob > p->v[OOB] * (h->s1 + h->oob))
+		decide_window(out, 0, range_s, "most idle times out of range: standard keep-alive");
+	else if (h->s1 < p->v[MIN_ITS])
+		decide_window(out, 0, range_s, "too few idle times yet: standard keep-alive");
+	else if (!concentrated(p, h))
+		decide_window(out, 0, range_s, "idle times too spread: standard keep-alive");
+	else
+		decide_histogram(p, h, out);
+}
+
+const struct policy_def policy_hybrid = {
+    .params = params,
+    .check = check,
+    .geometry = geometry,
+    .decide = decide,
+};

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The table of policies and the public functions that dispatch through it.
+ * Only parsing allocates; everything else works on the caller's memory.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/def.h"
+#include "policy/spec.h"
+
+#define DEFAULT_BIN_S 60.0
+#define DEFAULT_BINS  240
+#define SUGGEST_EDITS 3 /* a typo, not another word */
+
+/* clang-format off */
+#define POLICY_TABLE(X) \
+	X(none, "none", "none", "unload at once") \
+	X(always, "always", "always", "never unload") \
+	X(fixed, "fixed", "fixed:TIME", "keep loaded for a fixed time") \
+	X(skirental, "skirental", "skirental", "keep loaded for as long as a cold start is worth") \
+	X(offline, "offline", "offline", \
+	  "knows the next idle time: the bound for every policy (simulator only)") \
+	X(hybrid, "hybrid", "hybrid[:RANGE]", \
+	  "histogram of idle times; RANGE until it is representative")
+/* clang-format on */
+
+#define INFO(def, name, usage, summary) {name, usage, summary},
+#define DEF(def, name, usage, summary)  &policy_##def,
+static const struct hearth_policy_info infos[] = {POLICY_TABLE(INFO)};
+static const struct policy_def *const defs[] = {POLICY_TABLE(DEF)};
+#define POLICIES (sizeof(infos) / sizeof(infos[0]))
+
+/* Index into both arrays, -1 if there is none. */
+static int find(const char *name, size_t len)
+{
+	for (size_t i = 0; i < POLICIES; i++) {
+		if (strlen(infos[i].name) == len && !memcmp(infos[i].name, name, len))
+			return i;
+	}
+	return -1;
+}
+
+static const char *nearest(const char *name)
+{
+	unsigned int best = SUGGEST_EDITS + 1;
+	const char *found = NULL;
+
+	for (size_t i = 0; i < POLICIES; i++) {
+		unsigned int d = spec_distance(name, infos[i].name);
+
+		if (d < best) {
+			best = d;
+			found = infos[i].name;
+		}
+	}
+	return found;
+}
+
+static int fail_unknown(const char *spec, size_t len, char *err, size_t err_size)
+{
+	char name[SPEC_MAX];
+	const char *like;
+	int n;
+
+	if (len >= sizeof(name))
+		len = sizeof(name) - 1;
+	memcpy(name, spec, len);
+	name[len] = '\0';
+	like = nearest(name);
+	n = snprintf(err, err_size, "unknown policy \"%s\"%s%s%s accepted:", name,
+		     like ? "; did you mean \"" : ";", like ? like : "", like ? "\"?" : "");
+	for (size_t i = 0; i < POLICIES && n >= 0 && (size_t)n < err_size; i++)
+		n += snprintf(err + n, err_size - n, "%s %s", i ? "," : "", infos[i].name);
+	return -EINVAL;
+}
+
+int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_policy **out, char *err,
+			size_t err_size)
+{
+	size_t len = strcspn(spec, ":,");
+	int i = find(spec, len);
+	const char *name;
+	struct hearth_policy *p;
+	int ret;
+
+	if (i < 0)
+		return fail_unknown(spec, len, err, err_size);
+	name = infos[i].name;
+	if (!(cold_cost_s > 0) || isinf(cold_cost_s)) {
+		snprintf(err, err_size, "%s: the cost of a cold start must be more than 0 s", name);
+		return -EINVAL;
+	}
+	p = calloc(1, sizeof(*p) + SPEC_MAX);
+	if (!p) {
+		snprintf(err, err_size, "%s: out of memory", name);
+		return -ENOMEM;
+	}
+	p->def = defs[i];
+	ret = spec_parse(name, p->def->params, spec + len, cold_cost_s, p->v, err, err_size);
+	if (!ret && p->def->check)
+		ret = p->def->check(p, err, err_size);
+	if (ret) {
+		free(p);
+		return ret;
+	}
+	spec_write(name, p->def->params, p->v, cold_cost_s, p->spec);
+	*out = p;
+	return 0;
+}
+
+void hearth_policy_free(struct hearth_policy *p)
+{
+	free(p);
+}
+
+const char *hearth_policy_spec(const struct hearth_policy *p)
+{
+	return p->spec;
+}
+
+void hearth_policy_geometry(const struct hearth_policy *p, double *bin_s, uint32_t *nbins)
+{
+	*bin_s = DEFAULT_BIN_S;
+	*nbins = DEFAULT_BINS;
+	if (p->def->geometry)
+		p->def->geometry(p, bin_s, nbins);
+}
+
+size_t hearth_policy_state_size(const struct hearth_policy *p)
+{
+	return p->def->state_size;
+}
+
+void hearth_policy_observe(const struct hearth_policy *p, void *state,
+			   const struct hearth_arrival *a)
+{
+	if (p->def->observe)
+		p->def->observe(p, state, a);
+}
+
+void hearth_policy_decide(const struct hearth_policy *p, void *state,
+			  const struct hearth_hist *hist, struct hearth_decision *out)
+{
+	p->def->decide(p, state, hist, out);
+}
+
+unsigned int hearth_policy_needs(const struct hearth_policy *p)
+{
+	return p->def->needs;
+}
+
+void hearth_policy_foresee(const struct hearth_policy *p, void *state, double next_idle_s)
+{
+	if (p->def->foresee)
+		p->def->foresee(p, state, next_idle_s);
+}
+
+const struct hearth_policy_info *hearth_policy_list(size_t *n)
+{
+	*n = POLICIES;
+	return infos;
+}
