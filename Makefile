@@ -16,7 +16,7 @@ CFLAGS  += -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-proto
 	   -Wno-missing-field-initializers -Werror=implicit-function-declaration \
 	   -D_GNU_SOURCE -DHEARTH_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(B) -MMD -MP
 BPFFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter \
-	   -Iinclude -Ibpf -D__TARGET_ARCH_$(ARCH) -D__bpf__
+	   -Iinclude -Ibpf -I/usr/include/$(shell $(CC) -dumpmachine) -D__TARGET_ARCH_$(ARCH) -D__bpf__
 AGENT_LIBS := -lbpf -lelf -lz -luv -lmicrohttpd -ljansson -linih -lcap-ng -lm -lpthread
 CLI_LIBS   := -lcurl -ljansson -lncursesw -ltinfo -lbpf -lelf -lz -lcap-ng -linih -lm -lpthread
 UNIT_LIBS  := -lcmocka $(AGENT_LIBS)

@@ -17,24 +17,23 @@
 
 #define HEARTH_ABI 1u
 
-#define HEARTH_BINS 512u	   /* most bins an idle-time histogram can have */
+#define HEARTH_BINS          512u  /* most bins an idle-time histogram can have */
 #define HEARTH_MAX_INSTANCES 8192u /* default map sizes; the config may lower them */
 #define HEARTH_MAX_FUNCTIONS 2048u
-#define HEARTH_UA_PREFIXES 2u	   /* User-Agent prefixes of probes, per function */
-#define HEARTH_UA_LEN 16u
+#define HEARTH_UA_PREFIXES   2u /* User-Agent prefixes of probes, per function */
+#define HEARTH_UA_LEN        16u
 
 /* Where an instance's invocations are seen (bits). */
 enum hearth_source {
 	HEARTH_SRC_REQUEST = 1, /* TCP server sockets */
-	HEARTH_SRC_EXEC = 2,	/* a process executed per request */
-	HEARTH_SRC_UNIX = 4,	/* AF_UNIX stream server sockets */
+	HEARTH_SRC_EXEC = 2,    /* a process executed per request */
+	HEARTH_SRC_UNIX = 4,    /* AF_UNIX stream server sockets */
 };
 
 /* struct hearth_control.flags */
 enum hearth_control_flag {
 	HEARTH_CTL_DIRECTION = 1, /* never parse HTTP: the first answer byte ends a request */
-	HEARTH_CTL_FRESH = 2,	  /* made while we watched: its first begin is a cold start */
-	HEARTH_CTL_EXEC_OPEN = 4, /* source = exec was named: count execs before the first listen */
+	HEARTH_CTL_EXEC_OPEN = 2, /* source = exec was named: count execs before the first listen */
 };
 
 /* struct hearth_control.armed: who must thaw. Compare-and-swap only. */
@@ -46,10 +45,12 @@ enum hearth_armed {
 
 /* Written by the kernel (the agent only resets a slot nobody uses). */
 struct hearth_instance {
-	__u32 gen;	/* odd while live; rmdir makes it even, so stale sockets no longer match */
-	__s32 inflight; /* invocations between begin and end */
-	__s32 probes;	/* health checks between begin and end: hold, but are not learned */
+	__u32 gen;       /* odd while live; rmdir makes it even, so stale sockets no longer match */
+	__s32 inflight;  /* invocations between begin and end */
+	__s32 probes;    /* health checks between begin and end: hold, but are not learned */
+	__s32 requests;  /* the part of inflight that came in on sockets */
 	__s32 outsiders; /* live process trees that entered later (exec probes, shells) */
+	__u32 fresh;     /* started while we watched: the next begin is a cold start */
 	__u64 begins;
 	__u64 ends;
 	__u64 probe_begins;
@@ -58,23 +59,25 @@ struct hearth_instance {
 	__u64 last_loose_ns; /* last byte on a socket whose ends cannot be parsed */
 	__u64 last_syn_ns;   /* last connection attempt: holds briefly */
 	__u64 last_enter_ns; /* last task that entered from outside: holds briefly */
-	__u32 ready;	     /* listened, or completed an invocation */
-	__u32 entered;	     /* processes that entered as (part of) the entry point */
 	__u64 stragglers;    /* processes that outlived their invocation */
+	__u32 ready;         /* listened, or completed an invocation */
+	__u32 entered;       /* processes that entered as (part of) the entry point */
+	__u32 woken;         /* a connection attempt woke it: its begin is a lukewarm start */
+	__u32 pad;
 };
 
 struct hearth_function {
 	__s32 busy; /* instances with inflight > 0 */
 	__u32 pad;
 	__u64 invocations;
-	__u64 busy_spans; /* idle-to-busy edges */
+	__u64 busy_spans;   /* idle-to-busy edges */
 	__u64 last_idle_ns; /* start of the current idle time; 0: none yet */
 	__u64 last_busy_ns;
 	__u64 cold_starts;
 	__u64 lukewarm_starts;
-	__u64 s1;	/* sum of bins = in-range idle times */
-	__u64 s2;	/* sum of squared bins */
-	__u64 oob;	/* idle times beyond the last bin */
+	__u64 s1;       /* sum of bins = in-range idle times */
+	__u64 s2;       /* sum of squared bins */
+	__u64 oob;      /* idle times beyond the last bin */
 	__u64 unbinned; /* idle times that fell into a change of geometry */
 	__u32 bins[HEARTH_BINS];
 };
@@ -94,7 +97,7 @@ struct hearth_fn_control {
 	__u64 bin_ns; /* 0: geometry is being changed, count as unbinned */
 	__u32 nbins;
 	__u32 probe_nets; /* > 0: look client addresses up in `probe_nets` */
-	__u8 ua_len[8];	  /* 0 ends the list */
+	__u8 ua_len[8];   /* 0 ends the list */
 	__u8 ua[HEARTH_UA_PREFIXES][HEARTH_UA_LEN];
 };
 
@@ -122,9 +125,9 @@ struct hearth_mark {
 	__u32 slot;
 	__u32 gen;
 	__u32 kind;
-	__u32 root; /* tgid that began it; its exit is the end */
+	__u32 root;     /* tgid that began it; its exit is the end */
 	__u64 start_ns; /* start_boottime of the marked process: pids are reused */
-	__u64 seen;	/* last sweep that found the process alive */
+	__u64 seen;     /* last sweep that found the process alive */
 };
 
 /* One for the whole node, in `node`. */
@@ -132,7 +135,41 @@ struct hearth_node {
 	__u32 abi;
 	__u32 attach_level; /* depth of the attach cgroup */
 	__u64 attach_id;
-	__u64 build; /* hash of the BPF object that wrote the pinned links */
+	__u64 build; /* hash of the BPF object that the pinned links run */
+	__u64 sweep; /* number of the current sweep over marks */
+};
+
+/* What iter/task_file says of each socket that an instance's tasks hold. */
+enum hearth_socket_flag {
+	HEARTH_SOCK_IN_SCOPE = 1,   /* made below the attach point: its packets reach the hooks */
+	HEARTH_SOCK_ATTRIBUTED = 2, /* its requests count for an instance */
+	HEARTH_SOCK_SERVER = 4,     /* listens, or was accepted */
+};
+
+struct hearth_socket {
+	__u64 cgid; /* cgroup it was made in */
+	__u32 tgid;
+	__u32 fd;
+	__u16 family;
+	__u16 type;
+	__u16 protocol;
+	__u16 state;
+	__u16 local_port;  /* host order */
+	__u16 remote_port; /* host order */
+	__u32 flags;       /* enum hearth_socket_flag */
+	__u8 remote[16];   /* IPv4 as v4-mapped */
+};
+
+/* Argument of the `repair` program: set inflight unless the slot moved meanwhile. */
+struct hearth_repair {
+	__u32 slot;
+	__u32 gen;
+	__u64 begins; /* as read before the scan */
+	__u64 ends;
+	__s32 inflight; /* what the scan counted */
+	__s32 requests;
+	__s32 probes;
+	__u32 repaired; /* out: 1 if a counter was changed */
 };
 
 enum hearth_drop {
@@ -146,15 +183,14 @@ enum hearth_drop {
 };
 
 enum hearth_event_type {
-	HEARTH_EV_MKDIR = 1,  /* cgid, value = parent id */
-	HEARTH_EV_RMDIR,      /* cgid */
-	HEARTH_EV_POPULATED,  /* cgid, value = 0/1 */
-	HEARTH_EV_FROZEN,     /* cgid, value = 0/1 */
-	HEARTH_EV_MOVED,      /* cgid was renamed */
-	HEARTH_EV_BUSY,	      /* function idle -> busy; value = idle time ns, 0 if first */
-	HEARTH_EV_IDLE,	      /* function busy -> idle; value = busy span ns */
-	HEARTH_EV_READY,      /* instance listened or completed its first invocation */
-	HEARTH_EV_FIRST,      /* first begin of an instance; value = 1 if fresh (cold start) */
+	HEARTH_EV_MKDIR = 1, /* cgid, value = parent id */
+	HEARTH_EV_RMDIR,     /* cgid */
+	HEARTH_EV_POPULATED, /* cgid, value = 0/1 */
+	HEARTH_EV_FROZEN,    /* cgid, value = 0/1 */
+	HEARTH_EV_BUSY,      /* function idle -> busy; value = idle time ns, 0 if first */
+	HEARTH_EV_IDLE,      /* function busy -> idle; value = busy span ns */
+	HEARTH_EV_READY,     /* instance listened or completed its first invocation */
+	HEARTH_EV_COLD,      /* cold start: first begin of a fresh instance */
 };
 
 struct hearth_event {
@@ -181,15 +217,16 @@ struct hearth_wake {
 	__u32 cause;
 };
 
-#define HEARTH_SIZE(type, bytes) \
-	_Static_assert(sizeof(struct type) == (bytes), #type " layout")
-HEARTH_SIZE(hearth_instance, 96);
+#define HEARTH_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type " layout")
+HEARTH_SIZE(hearth_instance, 112);
 HEARTH_SIZE(hearth_function, 88 + 4 * HEARTH_BINS);
 HEARTH_SIZE(hearth_control, 32);
 HEARTH_SIZE(hearth_fn_control, 56);
 HEARTH_SIZE(hearth_probe_net, 24);
 HEARTH_SIZE(hearth_mark, 32);
-HEARTH_SIZE(hearth_node, 24);
+HEARTH_SIZE(hearth_node, 32);
+HEARTH_SIZE(hearth_socket, 48);
+HEARTH_SIZE(hearth_repair, 40);
 HEARTH_SIZE(hearth_event, 40);
 HEARTH_SIZE(hearth_wake, 16);
 

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The accounting every source shares: begin, end, wake. The order matters:
+ * a begin is visible in inflight before `armed` is looked at, and the agent
+ * arms before it looks at inflight, so one of the two sees the other.
+ */
+#ifndef HEARTH_ACCOUNT_H
+#define HEARTH_ACCOUNT_H
+
+#include "maps.h"
+
+static __always_inline void count_drop(__u32 reason)
+{
+	__u64 *n = bpf_map_lookup_elem(&drops, &reason);
+
+	if (n)
+		*n += 1;
+}
+
+/* The live instance a reference names, or NULL if it has been removed since. */
+static __always_inline struct hearth_instance *instance_of(__u32 slot, __u32 gen)
+{
+	struct hearth_instance *inst = bpf_map_lookup_elem(&instances, &slot);
+
+	return inst && inst->gen == gen ? inst : NULL;
+}
+
+static __always_inline struct hearth_control *control_of(__u32 slot)
+{
+	return bpf_map_lookup_elem(&controls, &slot);
+}
+
+static __always_inline void emit(__u32 type, __u64 now, __u64 cgid, __u32 slot, __u32 function,
+				 __u64 value, __u64 wakeup)
+{
+	struct hearth_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
+
+	if (!ev) {
+		count_drop(HEARTH_DROP_EVENTS_FULL);
+		return;
+	}
+	ev->ts_ns = now;
+	ev->cgid = cgid;
+	ev->value = value;
+	ev->slot = slot;
+	ev->function = function;
+	ev->type = type;
+	ev->pad = 0;
+	bpf_ringbuf_submit(ev, wakeup);
+}
+
+/* Per-invocation records wait for the agent's tick; half full wakes it early. */
+static __always_inline void emit_quietly(__u32 type, __u64 now, const struct hearth_control *ctl,
+					 __u32 slot, __u64 value)
+{
+	__u64 wakeup = BPF_RB_NO_WAKEUP;
+
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > 512 * 1024)
+		wakeup = BPF_RB_FORCE_WAKEUP;
+	emit(type, now, ctl->cgid, slot, ctl->function, value, wakeup);
+}
+
+/*
+ * One record per arming: only who swaps 1 -> 2 tells the wake thread, so a
+ * flood of requests cannot spin it. A full ring costs nothing but delay: the
+ * wake thread also scans for slots that are armed and busy.
+ */
+static __always_inline bool wake_if_armed(struct hearth_control *ctl, __u32 slot, __u64 now,
+					  __u32 cause)
+{
+	struct hearth_wake *wake;
+
+	if (ctl->armed != HEARTH_ARMED)
+		return false;
+	if (__sync_val_compare_and_swap(&ctl->armed, HEARTH_ARMED, HEARTH_WOKEN) != HEARTH_ARMED)
+		return false;
+	wake = bpf_ringbuf_reserve(&wakes, sizeof(*wake), 0);
+	if (!wake) {
+		count_drop(HEARTH_DROP_WAKES_FULL);
+		return true;
+	}
+	wake->ts_ns = now;
+	wake->slot = slot;
+	wake->cause = cause;
+	bpf_ringbuf_submit(wake, BPF_RB_FORCE_WAKEUP);
+	return true;
+}
+
+/* A sign that work is coming: keeps the instance thawed for a short hold. */
+static __always_inline void hold(struct hearth_instance *inst, __u32 slot, __u64 *since_ns,
+				 __u64 now, __u32 cause)
+{
+	struct hearth_control *ctl = control_of(slot);
+
+	/* A full barrier: the hold is visible before `armed` is read. */
+	__sync_lock_test_and_set(since_ns, now);
+	if (ctl && wake_if_armed(ctl, slot, now, cause) && cause == HEARTH_WAKE_SYN)
+		inst->woken = 1;
+}
+
+/* S2 grows by 2c + 1 when a bin that holds c gets one more: exact, integers only. */
+static __always_inline void learn_idle_time(struct hearth_function *fn, __u32 function,
+					    __u64 idle_ns)
+{
+	struct hearth_fn_control *fctl = bpf_map_lookup_elem(&fn_controls, &function);
+	__u64 bin, c;
+
+	if (!fctl || !fctl->bin_ns) {
+		__sync_fetch_and_add(&fn->unbinned, 1);
+		return;
+	}
+	bin = idle_ns / fctl->bin_ns;
+	if (bin >= fctl->nbins || bin >= HEARTH_BINS) {
+		__sync_fetch_and_add(&fn->oob, 1);
+		return;
+	}
+	c = __sync_fetch_and_add(&fn->bins[bin], 1);
+	__sync_fetch_and_add(&fn->s1, 1);
+	__sync_fetch_and_add(&fn->s2, 2 * c + 1);
+}
+
+/* An instance became busy; if it is the function's first, an idle time closes. */
+static __always_inline void function_enter(struct hearth_function *fn, struct hearth_control *ctl,
+					   __u32 slot, __u64 now)
+{
+	__u64 since, idle_ns = 0;
+
+	if (__sync_fetch_and_add(&fn->busy, 1) != 0)
+		return;
+	since = fn->last_idle_ns;
+	if (since) {
+		idle_ns = now > since ? now - since : 0;
+		learn_idle_time(fn, ctl->function, idle_ns);
+	}
+	fn->last_busy_ns = now;
+	__sync_fetch_and_add(&fn->busy_spans, 1);
+	emit_quietly(HEARTH_EV_BUSY, now, ctl, slot, idle_ns);
+}
+
+/* last_idle_ns is published before the decrement that lets a begin read it. */
+static __always_inline void function_leave(struct hearth_function *fn, struct hearth_control *ctl,
+					   __u32 slot, __u64 now)
+{
+	__u64 since = fn->last_busy_ns;
+
+	fn->last_idle_ns = now;
+	if (__sync_fetch_and_add(&fn->busy, -1) == 1)
+		emit_quietly(HEARTH_EV_IDLE, now, ctl, slot, now > since ? now - since : 0);
+}
+
+static __always_inline void account_begin(struct hearth_instance *inst, __u32 slot, __u64 now,
+					  bool socket)
+{
+	struct hearth_control *ctl = control_of(slot);
+	struct hearth_function *fn;
+	bool first, armed;
+
+	if (!ctl)
+		return;
+	first = __sync_fetch_and_add(&inst->inflight, 1) == 0;
+	armed = ctl->armed != HEARTH_DISARMED;
+	wake_if_armed(ctl, slot, now, HEARTH_WAKE_BEGIN);
+	if (socket)
+		__sync_fetch_and_add(&inst->requests, 1);
+	__sync_fetch_and_add(&inst->begins, 1);
+	inst->last_begin_ns = now;
+
+	fn = bpf_map_lookup_elem(&functions, &ctl->function);
+	if (!fn)
+		return;
+	__sync_fetch_and_add(&fn->invocations, 1);
+	if (armed || inst->woken) {
+		inst->woken = 0;
+		__sync_fetch_and_add(&fn->lukewarm_starts, 1);
+	}
+	if (inst->fresh && __sync_lock_test_and_set(&inst->fresh, 0)) {
+		__sync_fetch_and_add(&fn->cold_starts, 1);
+		emit_quietly(HEARTH_EV_COLD, now, ctl, slot, 0);
+	}
+	if (first)
+		function_enter(fn, ctl, slot, now);
+}
+
+/* Take one off inflight; the function goes idle with its last busy instance. */
+static __always_inline void inflight_drop(struct hearth_instance *inst, __u32 slot, __u64 now)
+{
+	struct hearth_control *ctl = control_of(slot);
+	struct hearth_function *fn;
+	__s32 before;
+
+	before = __sync_fetch_and_add(&inst->inflight, -1);
+	if (before <= 0) {
+		__sync_fetch_and_add(&inst->inflight, 1);
+		count_drop(HEARTH_DROP_UNDERFLOW);
+		return;
+	}
+	if (before != 1 || !ctl)
+		return;
+	fn = bpf_map_lookup_elem(&functions, &ctl->function);
+	if (fn)
+		function_leave(fn, ctl, slot, now);
+}
+
+static __always_inline void instance_ready(struct hearth_instance *inst, __u32 slot, __u64 now)
+{
+	struct hearth_control *ctl;
+
+	if (inst->ready || __sync_lock_test_and_set(&inst->ready, 1))
+		return;
+	ctl = control_of(slot);
+	if (ctl)
+		emit_quietly(HEARTH_EV_READY, now, ctl, slot, 0);
+}
+
+static __always_inline void account_end(struct hearth_instance *inst, __u32 slot, __u64 now,
+					bool socket)
+{
+	inst->last_end_ns = now;
+	__sync_fetch_and_add(&inst->ends, 1);
+	if (socket)
+		__sync_fetch_and_add(&inst->requests, -1);
+	instance_ready(inst, slot, now);
+	inflight_drop(inst, slot, now);
+}
+
+/* Health checks wake and hold, but are neither counted nor learned. */
+static __always_inline void probe_begin(struct hearth_instance *inst, __u32 slot, __u64 now)
+{
+	struct hearth_control *ctl = control_of(slot);
+
+	__sync_fetch_and_add(&inst->probes, 1);
+	if (ctl)
+		wake_if_armed(ctl, slot, now, HEARTH_WAKE_BEGIN);
+	__sync_fetch_and_add(&inst->probe_begins, 1);
+}
+
+static __always_inline void probe_end(struct hearth_instance *inst)
+{
+	if (__sync_fetch_and_add(&inst->probes, -1) <= 0) {
+		__sync_fetch_and_add(&inst->probes, 1);
+		count_drop(HEARTH_DROP_UNDERFLOW);
+	}
+}
+
+/* Sockets whose ends cannot be told keep the instance by idle_grace instead. */
+static __always_inline void touch_loose(struct hearth_instance *inst, __u64 now)
+{
+	inst->last_loose_ns = now;
+}
+
+/* Start the request or probe of a connection that has none; false if it has one. */
+static __always_inline bool conn_begin(struct conn *c, struct hearth_instance *inst, __u64 now,
+				       bool probe)
+{
+	__u32 phase = probe ? CONN_PROBE : CONN_REQUEST;
+
+	if (__sync_val_compare_and_swap(&c->phase, CONN_IDLE, phase) != CONN_IDLE)
+		return false;
+	if (phase == CONN_PROBE)
+		probe_begin(inst, c->slot, now);
+	else
+		account_begin(inst, c->slot, now, true);
+	return true;
+}
+
+/* End whatever the connection is in; the swap makes it once. */
+static __always_inline void conn_end(struct conn *c, struct hearth_instance *inst, __u64 now)
+{
+	__u32 phase = __sync_lock_test_and_set(&c->phase, CONN_IDLE);
+
+	if (phase == CONN_REQUEST)
+		account_end(inst, c->slot, now, true);
+	else if (phase == CONN_PROBE)
+		probe_end(inst);
+}
+
+#endif

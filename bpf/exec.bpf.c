@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Exec-per-request functions (classic watchdog, CGI). An exec whose parent
+ * lives in the same instance begins an invocation, the exit of that process
+ * ends it; its descendants belong to it. The entry point, trees that entered
+ * from outside and handlers of a live request are not invocations.
+ */
+#include "marks.h"
+
+static __always_inline struct hearth_ref *ref_of(struct task_struct *task)
+{
+	__u64 cgid = task_cgroup_id(task);
+
+	return bpf_map_lookup_elem(&cgroups, &cgid);
+}
+
+/*
+ * A process came into an instance from outside. Before the instance is up that
+ * is its entry point; afterwards it is a stranger (docker exec, exec probe),
+ * whose whole tree holds the instance but is not counted. Either way it must
+ * not sit in a frozen cgroup: wake and hold.
+ */
+static __always_inline void enter(struct task_struct *leader, __u32 tgid,
+				  const struct hearth_ref *ref, __u64 now)
+{
+	struct hearth_instance *inst = instance_of(ref->slot, ref->gen);
+	struct hearth_control *ctl = control_of(ref->slot);
+	struct hearth_mark *mark;
+	bool up;
+
+	if (!inst || !ctl)
+		return;
+	mark = mark_of(leader, tgid, now);
+	if (mark && mark->slot == ref->slot && mark->gen == ref->gen)
+		return; /* moved within the instance */
+	up = inst->ready || ((ctl->flags & HEARTH_CTL_EXEC_OPEN) && inst->entered);
+	if (!up)
+		__sync_fetch_and_add(&inst->entered, 1);
+	else if (mark_set(tgid, leader->start_boottime, ref->slot, ref->gen, HEARTH_MARK_OUTSIDE,
+			  tgid))
+		__sync_fetch_and_add(&inst->outsiders, 1);
+	hold(inst, ref->slot, &inst->last_enter_ns, now, HEARTH_WAKE_ENTER);
+}
+
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(hearth_attach_task, struct cgroup *dst, const char *path, struct task_struct *task,
+	     bool threadgroup)
+{
+	struct hearth_ref *ref;
+	__u64 cgid;
+
+	if (dst->root->hierarchy_id != 0)
+		return 0;
+	cgid = cgroup_id(dst);
+	ref = bpf_map_lookup_elem(&cgroups, &cgid);
+	if (ref)
+		enter(task->group_leader, task->tgid, ref, bpf_ktime_get_ns());
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(hearth_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 parent_tgid = parent->tgid, tgid = child->tgid;
+	struct hearth_ref *ref, *from;
+	struct hearth_mark *mark;
+
+	if (tgid == parent_tgid)
+		return 0; /* a thread */
+	ref = ref_of(child);
+	if (!ref)
+		return 0;
+	mark = bpf_map_lookup_elem(&marks, &parent_tgid);
+	if (mark && mark->slot == ref->slot && mark->gen == ref->gen &&
+	    mark->start_ns == parent->group_leader->start_boottime) {
+		mark_set(tgid, child->start_boottime, mark->slot, mark->gen, mark->kind,
+			 mark->root);
+		return 0;
+	}
+	from = ref_of(parent);
+	if (!from || from->slot != ref->slot)
+		enter(child, tgid, ref, bpf_ktime_get_ns());
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(hearth_exec, struct task_struct *task, int old_pid, void *bprm)
+{
+	struct task_struct *leader = task->group_leader, *parent;
+	struct hearth_ref *ref = ref_of(task), *from;
+	struct hearth_instance *inst;
+	struct hearth_control *ctl;
+	__u32 tgid = task->tgid;
+	__u64 now;
+
+	if (!ref)
+		return 0;
+	ctl = control_of(ref->slot);
+	inst = instance_of(ref->slot, ref->gen);
+	if (!ctl || !inst || !(ctl->sources & HEARTH_SRC_EXEC))
+		return 0;
+	if (!inst->ready && !(ctl->flags & HEARTH_CTL_EXEC_OPEN))
+		return 0; /* still the entry point, or what it starts */
+	now = bpf_ktime_get_ns();
+	if (mark_of(leader, tgid, now))
+		return 0;
+	parent = task->real_parent;
+	from = ref_of(parent);
+	if (!from || from->slot != ref->slot)
+		return 0;
+	if (inst->requests > 0 || inst->probes > 0) {
+		mark_set(tgid, leader->start_boottime, ref->slot, ref->gen, HEARTH_MARK_IN_REQUEST,
+			 tgid);
+		return 0;
+	}
+	if (mark_set(tgid, leader->start_boottime, ref->slot, ref->gen, HEARTH_MARK_INVOCATION,
+		     tgid))
+		account_begin(inst, ref->slot, now, false);
+	return 0;
+}
+
+/*
+ * Newer kernels say group_dead in a second argument; signal->live tells it on
+ * all. Two threads that exit at once may both read 0: the deletion of the mark
+ * is what happens once.
+ */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(hearth_exit, struct task_struct *task)
+{
+	struct hearth_instance *inst;
+	struct hearth_mark *mark;
+	__u32 tgid = task->tgid, root;
+
+	mark = bpf_map_lookup_elem(&marks, &tgid);
+	if (!mark || task->signal->live.counter != 0)
+		return 0;
+	root = mark->root;
+	if (root != tgid && mark->kind == HEARTH_MARK_INVOCATION &&
+	    !bpf_map_lookup_elem(&marks, &root)) {
+		inst = instance_of(mark->slot, mark->gen);
+		if (inst)
+			__sync_fetch_and_add(&inst->stragglers, 1);
+	}
+	mark_drop(tgid, bpf_ktime_get_ns());
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * HTTP/1 framing (RFC 9112): just enough of a message head to know where the
+ * message ends. Reads at most HEAD_MAX bytes of one segment; a head that does
+ * not end within is "not parsed" and the caller falls back to `direction`.
+ * Names are looked for at line starts, eight bytes at a time. The two parsers are
+ * global functions, so that the verifier checks each once and not per call.
+ */
+#ifndef HEARTH_HTTP1_H
+#define HEARTH_HTTP1_H
+
+#include "kernel.h"
+
+#define HEAD_WINDOW 128
+#define HEAD_STEP   (HEAD_WINDOW - 8) /* a line start needs 8 bytes after it */
+#define HEAD_CHUNKS 12
+#define HEAD_MAX    (HEAD_CHUNKS * HEAD_STEP)
+
+/* Eight lower-case characters as the little-endian word they load as. */
+#define WORD(a, b, c, d, e, f, g, h)                                                               \
+	((__u64)(a) | (__u64)(b) << 8 | (__u64)(c) << 16 | (__u64)(d) << 24 | (__u64)(e) << 32 |   \
+	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
+#define LOWER 0x2020202020202020ULL
+
+enum head_flag {
+	HEAD_LENGTH = 1, /* Content-Length was there */
+	HEAD_CHUNKED = 2,
+};
+
+struct head {
+	__u32 size;  /* bytes up to and with the empty line; 0: it did not end here */
+	__u32 flags; /* enum head_flag */
+	__u64 length;
+	__u32 agent; /* offset of the User-Agent value; 0: none */
+};
+
+/* Load up to eight bytes; the missing ones stay zero. */
+static __always_inline __u64 load_word(const struct __sk_buff *skb, __u32 off, __u32 len)
+{
+	__u64 w = 0;
+
+	if (len >= 8)
+		bpf_skb_load_bytes(skb, off, &w, 8);
+	return w;
+}
+
+/* Load what the segment has of `size` bytes at `off`; the rest stays zero. */
+static __always_inline bool load_some(const struct __sk_buff *skb, __u32 off, void *to, __u32 size)
+{
+	__u32 n = skb->len - off;
+
+	if (off >= skb->len)
+		return false;
+	if (n >= size)
+		return !bpf_skb_load_bytes(skb, off, to, size);
+	n &= 15; /* size is 16 at most: for the verifier's bounds */
+	return n && !bpf_skb_load_bytes(skb, off, to, n);
+}
+
+/* Decimal value of a header at `off`; -1 if it is not a number we can use. */
+static __always_inline __s64 load_decimal(const struct __sk_buff *skb, __u32 off)
+{
+	char buf[16] = {};
+	__u64 value = 0;
+	int i, digits = 0;
+
+	if (!load_some(skb, off, buf, sizeof(buf)))
+		return -1;
+	for (i = 0; i < (int)sizeof(buf); i++) {
+		__u8 c = buf[i];
+
+		if ((c == ' ' || c == '\t') && !digits)
+			continue;
+		if (c < '0' || c > '9')
+			return digits && (c == '\r' || c == '\n' || c == ' ') ? (__s64)value : -1;
+		value = value * 10 + (c - '0');
+		digits++;
+	}
+	return -1;
+}
+
+/* A header line that matters starts at `off` and its first word is `w`. */
+__noinline int head_line(struct __sk_buff *skb, __u32 off, __u64 w, struct head *head)
+{
+	__u64 next = 0;
+	__s64 value;
+
+	if (!head || bpf_skb_load_bytes(skb, off + 8, &next, sizeof(next)))
+		return 0;
+	if (w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
+		if ((next | LOWER) << 8 != WORD(0, 'l', 'e', 'n', 'g', 't', 'h', ':'))
+			return 0;
+		value = load_decimal(skb, off + 15);
+		if (value >= 0) {
+			head->length = value;
+			head->flags |= HEAD_LENGTH;
+		}
+	} else if (w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
+		if ((next | LOWER) == WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'))
+			head->flags |= HEAD_CHUNKED;
+	} else if (w == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e')) {
+		head->agent = off + 12; /* "User-Agent: " */
+	}
+	return 0;
+}
+
+/*
+ * Parse the head that starts at `off` of a segment with `len` bytes there.
+ * head->size stays 0 if the empty line is not among them.
+ */
+__noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct head *head)
+{
+	__u64 window[HEAD_WINDOW / 8 + 1];
+	const char *bytes = (const char *)window;
+	__u32 chunk, i;
+
+	if (!head)
+		return 0;
+	for (chunk = 0; chunk < HEAD_CHUNKS; chunk++) {
+		__u32 base = chunk * HEAD_STEP, n = HEAD_WINDOW;
+
+		if (base >= len)
+			break;
+		if (n > len - base)
+			n = len - base;
+		__builtin_memset(window, 0, sizeof(window));
+		if (n < 4 || n > HEAD_WINDOW || bpf_skb_load_bytes(skb, off + base, window, n))
+			break;
+		for (i = 0; i < HEAD_STEP; i++) {
+			__u64 w;
+
+			/* Eight bytes without a newline are skipped at once. */
+			if (!(i & 7)) {
+				w = window[i / 8] ^ 0x0a0a0a0a0a0a0a0aULL;
+				if (!((w - 0x0101010101010101ULL) & ~w & 0x8080808080808080ULL)) {
+					i += 7;
+					continue;
+				}
+			}
+			if (bytes[i] != '\n')
+				continue;
+			__builtin_memcpy(&w, bytes + i + 1, 8);
+			if ((w & 0xffff) == ('\r' | '\n' << 8)) {
+				head->size = base + i + 3;
+				return 0;
+			}
+			w |= LOWER;
+			if (w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') ||
+			    w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
+			    w == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e'))
+				head_line(skb, off + base + i + 1, w, head);
+		}
+	}
+	return 0;
+}
+
+/*
+ * Does the stream end with the last chunk, "\r\n0\r\n\r\n"? `tail` rolls over
+ * segments, so the mark may be split. A chunk whose data ends a segment with
+ * exactly these bytes would be taken for the end; the bytes that follow then
+ * count as unparsed, which holds the instance for idle_grace.
+ */
+static __always_inline bool last_chunk(struct __sk_buff *skb, __u32 off, __u32 len, __u64 *tail)
+{
+	__u64 last = 0;
+
+	if (len >= 8) {
+		if (bpf_skb_load_bytes(skb, off + len - 8, &last, 8))
+			return false;
+		*tail = last;
+	} else if (len) {
+		__u32 i;
+
+		for (i = 0; i < 8; i++) {
+			__u8 c;
+
+			if (i >= len || bpf_skb_load_bytes(skb, off + i, &c, 1))
+				break;
+			*tail = *tail >> 8 | (__u64)c << 56;
+		}
+	}
+	return *tail >> 8 == WORD('\r', '\n', '0', '\r', '\n', '\r', '\n', 0);
+}
+
+#endif

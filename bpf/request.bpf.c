@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Requests on TCP server sockets, and activity on UDP ones. A socket counts
+ * only if it carries storage inherited from a listener that an instance made,
+ * so a function's outbound calls never do. A request begins with new payload
+ * in, and ends where its answer ends: by HTTP/1 framing if it parses, else
+ * with the first answer byte (`direction`).
+ */
+#include "http1.h"
+#include "marks.h"
+
+struct segment {
+	__u32 payload; /* offset of the payload */
+	__u32 len;     /* bytes of it */
+	__u32 seq;
+	__u16 port; /* source, host order */
+	__u8 flags; /* TCP flags byte */
+	__u8 udp;
+};
+
+#define TCP_FIN 1
+#define TCP_SYN 2
+#define TCP_ACK 16
+
+#define IPV6_EXT_MAX 6
+
+static __always_inline bool after(__u32 a, __u32 b)
+{
+	return (__s32)(a - b) > 0;
+}
+
+/* Offset of the transport header and its protocol; 0 if it is not for us. */
+static __always_inline __u32 transport(struct __sk_buff *skb, __u8 *protocol)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u8 *p = data;
+	__u32 off;
+	int i;
+
+	if (data + 40 > end)
+		return data + 28 <= end && (p[0] >> 4) == 4 ? (*protocol = p[9], (p[0] & 15) * 4)
+							    : 0;
+	if ((p[0] >> 4) == 4) {
+		*protocol = p[9];
+		return (p[0] & 15) * 4;
+	}
+	*protocol = p[6];
+	off = 40;
+	for (i = 0; i < IPV6_EXT_MAX; i++) {
+		__u8 ext[2];
+
+		/* Hop-by-hop, routing and destination options; fragments are not sockets' business.
+		 */
+		if (*protocol != 0 && *protocol != 43 && *protocol != 60)
+			break;
+		if (bpf_skb_load_bytes(skb, off, ext, 2))
+			return 0;
+		*protocol = ext[0];
+		off += (ext[1] + 1) * 8;
+	}
+	return off;
+}
+
+static __always_inline bool parse_segment(struct __sk_buff *skb, struct segment *seg)
+{
+	__u8 protocol = 0, copy[20], *p = copy;
+	__u32 off = transport(skb, &protocol);
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (off < 20 || off > 512)
+		return false;
+	seg->udp = protocol == IPPROTO_UDP;
+	if (seg->udp)
+		return true;
+	if (protocol != IPPROTO_TCP)
+		return false;
+	if (data + off + sizeof(copy) <= end)
+		p = data + off;
+	else if (bpf_skb_load_bytes(skb, off, copy, sizeof(copy)))
+		return false;
+	seg->port = (__u16)p[0] << 8 | p[1];
+	seg->seq = (__u32)p[4] << 24 | (__u32)p[5] << 16 | (__u32)p[6] << 8 | p[7];
+	seg->payload = off + (p[12] >> 4) * 4;
+	seg->flags = p[13];
+	seg->len = skb->len > seg->payload ? skb->len - seg->payload : 0;
+	return true;
+}
+
+/* ---- the request */
+
+struct request {
+	__u32 flags; /* CONN_HTTP, CONN_HEAD */
+	__u32 framing;
+	__u32 end;   /* sequence number after the body */
+	__u32 agent; /* offset of the User-Agent value in the segment; 0: none */
+};
+
+static __always_inline bool is_method(__u64 w)
+{
+	__u32 w4 = (__u32)w;
+
+	return w4 == ('G' | 'E' << 8 | 'T' << 16 | ' ' << 24) ||
+	       w4 == ('P' | 'O' << 8 | 'S' << 16 | 'T' << 24) ||
+	       w4 == ('H' | 'E' << 8 | 'A' << 16 | 'D' << 24) ||
+	       w4 == ('P' | 'U' << 8 | 'T' << 16 | ' ' << 24) ||
+	       w4 == ('D' | 'E' << 8 | 'L' << 16 | 'E' << 24) ||
+	       w4 == ('P' | 'A' << 8 | 'T' << 16 | 'C' << 24) ||
+	       w4 == ('O' | 'P' << 8 | 'T' << 16 | 'I' << 24) ||
+	       w4 == ('T' | 'R' << 8 | 'A' << 16 | 'C' << 24);
+}
+
+/* A bare GET or HEAD has no body worth a look, unless somebody asks for its User-Agent. */
+static __always_inline void parse_request(struct __sk_buff *skb, const struct segment *seg,
+					  bool want_agent, struct request *req)
+{
+	__u64 w = load_word(skb, seg->payload, seg->len);
+	struct head head = {};
+	bool bare;
+
+	if (!is_method(w))
+		return;
+	req->flags = CONN_HTTP;
+	bare = (w & 0xff) == 'G' || (w & 0xff) == 'H';
+	if ((w & 0xff) == 'H')
+		req->flags |= CONN_HEAD;
+	if (bare && !want_agent)
+		return;
+	parse_head(skb, seg->payload, seg->len, &head);
+	req->agent = head.agent;
+	if (!head.size)
+		return;
+	if (head.flags & HEAD_CHUNKED) {
+		req->framing = FRAMING_CHUNKED;
+	} else if ((head.flags & HEAD_LENGTH) && head.length < 0x70000000) {
+		req->framing = FRAMING_LENGTH;
+		req->end = seg->seq + head.size + (__u32)head.length;
+	}
+}
+
+/* Does the User-Agent start with one of the function's probe prefixes? */
+static __always_inline bool is_probe_agent(struct __sk_buff *skb, __u32 agent,
+					   const struct hearth_fn_control *fctl)
+{
+	char buf[HEARTH_UA_LEN] = {};
+	int i, k;
+
+	if (!agent || !load_some(skb, agent, buf, sizeof(buf)))
+		return false;
+	for (i = 0; i < (int)HEARTH_UA_PREFIXES; i++) {
+		__u8 len = fctl->ua_len[i];
+		bool same = len > 0;
+
+		for (k = 0; k < (int)HEARTH_UA_LEN; k++)
+			if (k < len && fctl->ua[i][k] != buf[k])
+				same = false;
+		if (same)
+			return true;
+	}
+	return false;
+}
+
+/* Part of a request that the head announced, not a new one. */
+static __always_inline bool rest_of_body(struct __sk_buff *skb, const struct segment *seg,
+					 struct conn *c)
+{
+	if (c->in_framing == FRAMING_LENGTH)
+		return !after(seg->seq + seg->len, c->in_end);
+	if (c->in_framing == FRAMING_CHUNKED) {
+		if (last_chunk(skb, seg->payload, seg->len, &c->in_tail))
+			c->in_framing = FRAMING_UNKNOWN;
+		return true;
+	}
+	return false;
+}
+
+static __always_inline void begin_request(struct conn *c, struct hearth_instance *inst,
+					  const struct request *req, __u32 snd_nxt, __u64 now,
+					  bool probe)
+{
+	c->flags = (c->flags & ~(CONN_HTTP | CONN_HEAD)) | req->flags;
+	c->in_framing = req->framing;
+	c->in_end = req->end;
+	c->in_tail = 0;
+	c->out_nxt = snd_nxt;
+	c->out_end = 0;
+	c->out_tail = 0;
+	c->out_framing = req->flags & CONN_HTTP ? FRAMING_UNKNOWN : FRAMING_DIRECTION;
+	conn_begin(c, inst, now, probe || (c->flags & CONN_PROBE_PEER));
+}
+
+static __always_inline bool is_loose(const struct conn *c)
+{
+	return !(c->flags & CONN_HTTP) || (c->flags & CONN_TUNNEL);
+}
+
+/* Everything about a request that its first segment tells. True: it is a probe. */
+static __always_inline bool look_at_request(struct __sk_buff *skb, const struct segment *seg,
+					    const struct conn *c, struct request *req)
+{
+	struct hearth_control *ctl = control_of(c->slot);
+	struct hearth_fn_control *fctl;
+	bool want_agent;
+
+	if (!ctl || (ctl->flags & HEARTH_CTL_DIRECTION) || (c->flags & CONN_TUNNEL))
+		return false;
+	fctl = bpf_map_lookup_elem(&fn_controls, &ctl->function);
+	want_agent = fctl && fctl->ua_len[0];
+	parse_request(skb, seg, want_agent, req);
+	return want_agent && is_probe_agent(skb, req->agent, fctl);
+}
+
+/*
+ * Data on the third ACK reaches the hook with the listener as its socket; the
+ * connection appears right after, in the same softirq on the same CPU.
+ */
+struct third_ack {
+	struct request req;
+	__u32 port; /* the client's, host order; 0: nothing remembered */
+	__u32 in_nxt;
+	__u32 probe;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct third_ack);
+} third_acks SEC(".maps");
+
+static __always_inline void remember_third_ack(struct __sk_buff *skb, const struct segment *seg,
+					       const struct conn *listener)
+{
+	struct request req = {};
+	struct third_ack *third;
+	__u32 zero = 0;
+
+	third = bpf_map_lookup_elem(&third_acks, &zero);
+	if (!third)
+		return;
+	third->probe = look_at_request(skb, seg, listener, &req);
+	third->req = req;
+	third->in_nxt = seg->seq + seg->len;
+	third->port = seg->port;
+}
+
+/* The instance a listener belongs to, remembered in its storage from the first SYN on. */
+static __always_inline struct conn *listener_conn(struct bpf_sock *sk)
+{
+	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	struct hearth_ref *ref;
+	__u64 cgid;
+
+	if (c && instance_of(c->slot, c->gen))
+		return c;
+	cgid = bpf_sk_cgroup_id(sk);
+	ref = bpf_map_lookup_elem(&cgroups, &cgid);
+	if (!ref)
+		return NULL;
+	if (!c)
+		c = bpf_sk_storage_get(&conns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!c) {
+		count_drop(HEARTH_DROP_STORAGE);
+		return NULL;
+	}
+	c->slot = ref->slot;
+	c->gen = ref->gen;
+	return c;
+}
+
+static __always_inline void listener_ingress(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct hearth_instance *inst;
+	struct segment seg = {};
+	struct conn *c;
+
+	if (!parse_segment(skb, &seg) || seg.udp)
+		return;
+	if (!(seg.flags & TCP_SYN) && !seg.len)
+		return;
+	c = listener_conn(sk);
+	if (!c)
+		return;
+	inst = instance_of(c->slot, c->gen);
+	if (!inst)
+		return;
+	if (seg.flags & TCP_SYN)
+		hold(inst, c->slot, &inst->last_syn_ns, bpf_ktime_get_ns(), HEARTH_WAKE_SYN);
+	else
+		remember_third_ack(skb, &seg, c);
+}
+
+/* Datagrams have no begin and end: they are activity, and wake a frozen instance. */
+static __always_inline void datagram_ingress(struct bpf_sock *sk)
+{
+	__u64 cgid = bpf_sk_cgroup_id(sk);
+	struct hearth_ref *ref = bpf_map_lookup_elem(&cgroups, &cgid);
+	struct hearth_instance *inst;
+
+	if (!ref)
+		return;
+	inst = instance_of(ref->slot, ref->gen);
+	if (inst)
+		hold(inst, ref->slot, &inst->last_loose_ns, bpf_ktime_get_coarse_ns(),
+		     HEARTH_WAKE_DATAGRAM);
+}
+
+static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf_sock *sk,
+					       struct conn *c, struct hearth_instance *inst)
+{
+	struct request req = {};
+	struct segment seg = {};
+	struct bpf_tcp_sock *tp;
+	__u32 end;
+	bool probe;
+
+	if (!parse_segment(skb, &seg) || !seg.len)
+		return;
+	tp = bpf_tcp_sock(sk);
+	if (!tp)
+		return;
+	/* New payload only: no retransmission, no keep-alive probe. */
+	end = seg.seq + seg.len;
+	if (!after(end, tp->rcv_nxt) || (c->seen && !after(end, c->in_nxt)))
+		return;
+	c->in_nxt = end;
+	c->seen = 1;
+	if (is_loose(c))
+		touch_loose(inst, bpf_ktime_get_coarse_ns());
+	if (c->phase != CONN_IDLE || rest_of_body(skb, &seg, c))
+		return;
+	probe = look_at_request(skb, &seg, c, &req);
+	begin_request(c, inst, &req, tp->snd_nxt, bpf_ktime_get_ns(), probe);
+}
+
+SEC("cgroup_skb/ingress")
+int hearth_ingress(struct __sk_buff *skb)
+{
+	struct hearth_instance *inst;
+	struct bpf_sock *sk = skb->sk;
+	struct conn *c;
+
+	if (!sk)
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 1;
+	if (sk->protocol == IPPROTO_TCP && sk->state == TCP_LISTEN) {
+		listener_ingress(skb, sk);
+		return 1;
+	}
+	if (sk->protocol == IPPROTO_UDP) {
+		datagram_ingress(sk);
+		return 1;
+	}
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (!c)
+		return 1;
+	inst = instance_of(c->slot, c->gen);
+	if (inst)
+		connection_ingress(skb, sk, c, inst);
+	return 1;
+}
+
+/* ---- the answer */
+
+/*
+ * First bytes of an answer: find its framing. Interim answers (1xx) are stepped
+ * over, the final one may follow in the same segment. True: it ends at once.
+ */
+static __always_inline bool answer_head(struct __sk_buff *skb, const struct segment *seg,
+					struct conn *c)
+{
+	__u32 off = seg->payload, left = seg->len;
+	struct head head;
+	__u32 status;
+	__u64 w[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		__builtin_memset(&head, 0, sizeof(head));
+		if (left < 16 || bpf_skb_load_bytes(skb, off, w, sizeof(w)) ||
+		    (__u32)w[0] != ('H' | 'T' << 8 | 'T' << 16 | 'P' << 24))
+			break;
+		/* "HTTP/1.1 200 OK": the status is characters 9 to 11. */
+		status = ((w[1] >> 8 & 0xff) - '0') * 100 + ((w[1] >> 16 & 0xff) - '0') * 10 +
+			 ((w[1] >> 24 & 0xff) - '0');
+		if (status == 101) {
+			c->flags |= CONN_TUNNEL;
+			return true;
+		}
+		parse_head(skb, off, left, &head);
+		if (!head.size)
+			break;
+		off += head.size;
+		left -= head.size < left ? head.size : left;
+		if (status >= 200) {
+			if ((c->flags & CONN_HEAD) || status == 204 || status == 304)
+				return true;
+			if (head.flags & HEAD_CHUNKED) {
+				c->out_framing = FRAMING_CHUNKED;
+			} else if (!(head.flags & HEAD_LENGTH)) {
+				c->out_framing = FRAMING_CLOSE;
+			} else if (head.length < 0x70000000) {
+				c->out_framing = FRAMING_LENGTH;
+				c->out_end = seg->seq + (off - seg->payload) + (__u32)head.length;
+			} else {
+				break;
+			}
+			return false;
+		}
+		if (!left)
+			return false; /* 100 Continue and nothing yet */
+	}
+	c->out_framing = FRAMING_DIRECTION;
+	return true;
+}
+
+/* Does this segment end the answer? */
+static __always_inline bool answer_ends(struct __sk_buff *skb, const struct segment *seg,
+					struct conn *c)
+{
+	if (c->out_framing == FRAMING_UNKNOWN && answer_head(skb, seg, c))
+		return true;
+	switch (c->out_framing) {
+	case FRAMING_DIRECTION:
+		return true;
+	case FRAMING_LENGTH:
+		return !after(c->out_end, seg->seq + seg->len);
+	case FRAMING_CHUNKED:
+		return last_chunk(skb, seg->payload, seg->len, &c->out_tail);
+	default:
+		return false;
+	}
+}
+
+SEC("cgroup_skb/egress")
+int hearth_egress(struct __sk_buff *skb)
+{
+	struct hearth_instance *inst;
+	struct bpf_sock *sk = skb->sk;
+	struct segment seg = {};
+	struct conn *c;
+	bool ends;
+
+	if (!sk)
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->protocol != IPPROTO_TCP || sk->state == TCP_LISTEN)
+		return 1;
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (!c)
+		return 1;
+	inst = instance_of(c->slot, c->gen);
+	if (!inst || !parse_segment(skb, &seg))
+		return 1;
+	ends = seg.flags & TCP_FIN;
+	/* out_nxt was set at the begin: a retransmission of an older answer ends nothing. */
+	if (seg.len && after(seg.seq + seg.len, c->out_nxt)) {
+		c->out_nxt = seg.seq + seg.len;
+		if (c->phase == CONN_IDLE || is_loose(c) || c->out_framing == FRAMING_DIRECTION)
+			touch_loose(inst, bpf_ktime_get_coarse_ns());
+		if (c->phase != CONN_IDLE && answer_ends(skb, &seg, c))
+			ends = true;
+	}
+	if (ends && c->phase != CONN_IDLE)
+		conn_end(c, inst, bpf_ktime_get_ns());
+	return 1;
+}
+
+/* ---- connections come and go */
+
+static __always_inline bool is_probe_peer(struct bpf_sock_ops *ops, const struct conn *c)
+{
+	struct hearth_control *ctl = control_of(c->slot);
+	struct hearth_fn_control *fctl;
+	struct hearth_probe_net key = {};
+
+	if (!ctl)
+		return false;
+	fctl = bpf_map_lookup_elem(&fn_controls, &ctl->function);
+	if (!fctl || !fctl->probe_nets)
+		return false;
+	key.prefixlen = 32 + 128;
+	key.function = ctl->function;
+	if (ops->family == AF_INET) {
+		__u32 ip = ops->remote_ip4;
+
+		key.addr[10] = key.addr[11] = 0xff;
+		__builtin_memcpy(key.addr + 12, &ip, 4);
+	} else {
+		/* volatile: the verifier takes no wider loads than the words */
+		volatile __u32 *from = ops->remote_ip6;
+		__u32 ip[4] = {from[0], from[1], from[2], from[3]};
+
+		__builtin_memcpy(key.addr, ip, 16);
+	}
+	return bpf_map_lookup_elem(&probe_nets, &key) != NULL;
+}
+
+SEC("sockops")
+int hearth_established(struct bpf_sock_ops *ops)
+{
+	struct hearth_instance *inst;
+	struct third_ack *third;
+	struct bpf_sock *sk;
+	__u32 zero = 0;
+	struct conn *c;
+
+	if (ops->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		return 1;
+	sk = ops->sk;
+	if (!sk)
+		return 1;
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (!c)
+		return 1;
+	inst = instance_of(c->slot, c->gen);
+	if (!inst)
+		return 1;
+	if (is_probe_peer(ops, c))
+		c->flags |= CONN_PROBE_PEER;
+	third = bpf_map_lookup_elem(&third_acks, &zero);
+	if (!third || !third->port)
+		return 1;
+	if (third->port == bpf_ntohl(ops->remote_port)) {
+		c->in_nxt = third->in_nxt;
+		c->seen = 1;
+		begin_request(c, inst, &third->req, ops->snd_nxt, bpf_ktime_get_ns(), third->probe);
+		if (is_loose(c))
+			touch_loose(inst, bpf_ktime_get_coarse_ns());
+	}
+	third->port = 0;
+	return 1;
+}
+
+SEC("cgroup/sock_release")
+int hearth_sock_release(struct bpf_sock *sk)
+{
+	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	struct hearth_instance *inst;
+
+	if (!c || c->phase == CONN_IDLE)
+		return 1;
+	inst = instance_of(c->slot, c->gen);
+	if (inst)
+		conn_end(c, inst, bpf_ktime_get_ns());
+	return 1;
+}
+
+/* The instance is up; its listener is known before the first SYN. */
+static __always_inline void listening(struct sock *sk)
+{
+	struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
+	__u64 cgid = task_cgroup_id(leader), now = bpf_ktime_get_ns();
+	struct hearth_ref *ref = bpf_map_lookup_elem(&cgroups, &cgid);
+	struct hearth_instance *inst;
+	struct conn *c;
+
+	if (!ref)
+		return;
+	inst = instance_of(ref->slot, ref->gen);
+	if (!inst)
+		return;
+	mark_unlisten(leader, leader->tgid, now);
+	instance_ready(inst, ref->slot, now);
+	c = bpf_sk_storage_get(&conns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!c) {
+		count_drop(HEARTH_DROP_STORAGE);
+		return;
+	}
+	c->slot = ref->slot;
+	c->gen = ref->gen;
+}
+
+/*
+ * To CLOSE without a file: reset before accept, or never accepted. A socket
+ * that somebody still holds ends when it is released, for its server may still
+ * be computing.
+ */
+static __always_inline void closed(struct sock *sk)
+{
+	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	struct hearth_instance *inst;
+
+	if (!c || c->phase == CONN_IDLE)
+		return;
+	inst = instance_of(c->slot, c->gen);
+	if (inst)
+		conn_end(c, inst, bpf_ktime_get_ns());
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(hearth_set_state, struct sock *sk, int oldstate, int newstate)
+{
+	if (newstate == TCP_LISTEN)
+		listening(sk);
+	else if (newstate == TCP_CLOSE && oldstate != TCP_LISTEN && !sk->sk_socket)
+		closed(sk);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
