@@ -20,26 +20,15 @@ void hearth_hist_add(struct hearth_hist_buf *h, double idle_s)
 	++*count;
 }
 
+/* From the bottom: who decides often has short idle times. */
 int hearth_hist_percentile(const struct hearth_hist *h, unsigned int q)
 {
-	/* In hundredths of an idle time; at most s1 above the wanted bin is the same question. */
 	uint64_t need = (uint64_t)q * h->s1 > 100 ? (uint64_t)q * h->s1 : 100;
 	uint64_t seen = 0;
 
-	if (!h->s1)
-		return -1;
-	if (q <= 50) {
-		for (uint32_t i = 0; i < h->nbins; i++) {
-			seen += h->bins[i];
-			if (100 * seen >= need)
-				return i;
-		}
-		return -1;
-	}
-	/* From the top: the smallest i whose bins above hold few enough. */
-	for (uint32_t i = h->nbins; i-- > 0;) {
+	for (uint32_t i = 0; i < h->nbins; i++) {
 		seen += h->bins[i];
-		if (100 * (h->s1 - seen) < need)
+		if (100 * seen >= need)
 			return i;
 	}
 	return -1;

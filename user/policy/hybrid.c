@@ -70,15 +70,18 @@ static bool concentrated(const struct hearth_policy *p, const struct hearth_hist
 static void decide_histogram(const struct hearth_policy *p, const struct hearth_hist *h,
 			     struct hearth_decision *out)
 {
-	double margin = p->v[MARGIN];
-	double head_s = hearth_hist_percentile(h, p->v[HEAD]) * h->bin_s;
-	double tail_s = (hearth_hist_percentile(h, p->v[TAIL]) + 1) * h->bin_s;
-	double open_s = head_s * (100 - margin) / 100;
-	double close_s = p->v[MARGIN_OF] == MARGIN_OF_WINDOW
-			     ? open_s + (tail_s - head_s) * (100 + margin) / 100
-			     : tail_s * (100 + margin) / 100;
+	double margin = p->v[MARGIN] / 100;
+	int head = hearth_hist_percentile(h, p->v[HEAD]);
+	int tail = hearth_hist_percentile(h, p->v[TAIL]);
+	double head_s = head * h->bin_s, tail_s = (tail + 1) * h->bin_s;
+	double open_s = (1 - margin) * head_s, close_s = (1 + margin) * tail_s;
 
-	decide_window(out, open_s, close_s, "histogram: head to tail of the idle times");
+	if (p->v[MARGIN_OF] == MARGIN_OF_WINDOW)
+		close_s = open_s + (1 + margin) * (tail_s - head_s);
+	if (head < 0 || tail < 0) /* counted while it was copied: s1 is ahead of the bins */
+		decide_window(out, 0, p->v[RANGE], "histogram in motion: standard keep-alive");
+	else
+		decide_window(out, open_s, close_s, "histogram: head to tail of the idle times");
 }
 
 static void decide(const struct hearth_policy *p, void *state, const struct hearth_hist *h,
