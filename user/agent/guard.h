@@ -18,7 +18,7 @@
 
 struct guard_options {
 	const char *run_dir; /* its guard.table exists already */
-	int priority;	     /* SCHED_FIFO priority, 0 = stay with the normal scheduler */
+	int priority;        /* SCHED_FIFO priority, 0 = stay with the normal scheduler */
 };
 
 /*
@@ -29,13 +29,19 @@ struct guard_options {
 int guard_spawn(const struct guard_options *o, pid_t *pid, int *pidfd);
 
 enum guard_health {
-	GUARD_DEAD,	/* exited (and reaped): close the pidfd, spawn another, freeze nothing */
+	GUARD_DEAD,     /* exited (and reaped): close the pidfd, spawn another, freeze nothing */
 	GUARD_STARTING, /* not in place yet, or stuck: freeze nothing */
 	GUARD_WATCHING,
 };
 
 /* Never blocks; cheap enough to ask before every freeze. */
 enum guard_health guard_alive(const struct guard_table *t, pid_t pid, int pidfd);
+
+/*
+ * The whole of `hearthd --thaw` (ExecStopPost): thaw what a dead hearthd left
+ * behind, and remove the cgroup of a dead guard. Says what it did. 0 or -errno.
+ */
+int guard_thaw_leftovers(const char *run_dir);
 
 /* main() of the guard, called when argv[1] is "--guard". Returns the exit status. */
 int guard_main(int argc, char **argv);

@@ -67,11 +67,12 @@ uint32_t guard_table_count(const struct guard_table *t);
 
 struct guard_thaw {
 	uint32_t thawed;     /* were frozen by hearthd and are no longer */
-	uint32_t gone;	     /* cgroup removed meanwhile */
+	uint32_t gone;       /* cgroup removed meanwhile */
 	uint32_t blocked;    /* our freeze is undone, but an ancestor is frozen by someone else */
 	uint32_t pending;    /* 0 is written, tasks have not left the freezer yet */
 	uint32_t failed;     /* 0 could not be written; the entry stays */
-	int error;	     /* of the last failed one */
+	uint32_t unreadable; /* entries that fail their own check; left alone */
+	int error;           /* of the last failed one */
 	uint64_t blocked_id; /* last blocked cgroup */
 	uint64_t failed_id;
 };
@@ -84,14 +85,23 @@ struct guard_thaw {
  */
 int guard_thaw_all(struct guard_table *t, int cgroot_fd, bool agent_gone, struct guard_thaw *out);
 
-/* The whole of `hearthd --thaw`: log and thaw what RUN_DIR's table names. 0 or -errno. */
-int guard_thaw_leftovers(const char *run_dir, int cgroot_fd);
+void guard_thaw_log(const char *what, const struct guard_thaw *r);
 
-/* ---- for guard.c: who is who. A process is named by pid and start time in one word. */
-uint64_t guard_process_id(pid_t pid); /* 0: no such process */
+/*
+ * Thaw what the table in run_dir names, whatever its state, and log it; no
+ * table is fine. Part of guard_thaw_leftovers(). 0 or -errno.
+ */
+int guard_table_undo(const char *run_dir, int cgroot_fd);
+
+/* ---- for guard.c */
+#define GUARD_LOCK_NAME "guard.lock" /* in run_dir: one guard on duty per table */
+
+/* Who is who. A process is named by pid and start time in one word. */
+#define GUARD_PID_BITS 22             /* PID_MAX_LIMIT */
+uint64_t guard_process_id(pid_t pid); /* 0: no such process, or a zombie */
 static inline pid_t guard_process_pid(uint64_t id)
 {
-	return (pid_t)(id & 0x3fffff);
+	return (pid_t)(id & ((1u << GUARD_PID_BITS) - 1));
 }
 uint64_t guard_table_agent(const struct guard_table *t);
 uint64_t guard_table_guard(const struct guard_table *t);
