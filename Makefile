@@ -86,6 +86,11 @@ $(B)/unit/%: tests/unit/%.c $(B)/libhearth-san.a
 
 unit: $(UNIT) ## build the unit tests
 
+# ---- end to end: helpers that need a build
+$(B)/e2e/guard_agent: tests/e2e/guard_agent.c $(addprefix $(B)/user/agent/,guard.o guard_table.o guard_thaw.o) $(B)/libhearth-lib.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $^ -lpthread
+
 clean: ## remove build/
 	rm -rf $(B)
 
