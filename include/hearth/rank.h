@@ -29,6 +29,7 @@ struct hearth_rank_item {
 
 /* Per pool of memory, zeroed by the caller; `random` is seeded through `rng`. */
 struct hearth_rank_pool {
+	double capacity_mb; /* the caller's; ttl-dynamic scales with it */
 	double clock;
 	uint64_t rng;
 };
@@ -43,7 +44,7 @@ struct hearth_ranker; /* a parsed spec: immutable */
 int hearth_ranker_parse(const char *spec, struct hearth_ranker **out, char *err, size_t err_size);
 void hearth_ranker_free(struct hearth_ranker *r);
 
-/* Canonical form, defaults left out; lives as long as r. */
+/* Canonical form, keys at their default left out; lives as long as r. */
 const char *hearth_ranker_spec(const struct hearth_ranker *r);
 
 /*
@@ -66,8 +67,8 @@ void hearth_ranker_evicted(const struct hearth_ranker *r, struct hearth_rank_poo
 			   const struct hearth_rank_item *victim,
 			   struct hearth_rank_item *const others[], size_t n);
 
-/* Seconds after last_s when the item goes without any need; INFINITY if never. */
-double hearth_ranker_ttl_s(const struct hearth_ranker *r, const struct hearth_rank_item *item);
+/* Seconds after last_s when an item goes without any need; INFINITY if never. */
+double hearth_ranker_ttl_s(const struct hearth_ranker *r, const struct hearth_rank_pool *pool);
 
 /* Name, keys and one-line description of every ranker, for help and docs. */
 struct hearth_ranker_info {

@@ -23,6 +23,8 @@ enum param_type {
 	PARAM_INTEGER,
 	PARAM_CHOICE,    /* value = index into `choices` */
 	PARAM_COLD_COST, /* a duration; when not named, the caller's cold cost */
+	PARAM_SECONDS,   /* a duration whose bare number is seconds */
+	PARAM_FLAG,      /* a key without value: 1 when named */
 };
 
 enum param_flag {

@@ -7,14 +7,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "policy/def.h"
 #include "policy/spec.h"
 
 #define DEFAULT_BIN_S 60.0
 #define DEFAULT_BINS  240
-#define SUGGEST_EDITS 3 /* a typo, not another word */
 
 /* clang-format off */
 #define POLICY_TABLE(X) \
@@ -34,61 +32,21 @@ static const struct hearth_policy_info infos[] = {POLICY_TABLE(INFO)};
 static const struct policy_def *const defs[] = {POLICY_TABLE(DEF)};
 #define POLICIES (sizeof(infos) / sizeof(infos[0]))
 
-/* Index into both arrays, -1 if there is none. */
-static int find(const char *name, size_t len)
+static const char *name_at(size_t i)
 {
-	for (size_t i = 0; i < POLICIES; i++) {
-		if (strlen(infos[i].name) == len && !memcmp(infos[i].name, name, len))
-			return i;
-	}
-	return -1;
-}
-
-static const char *nearest(const char *name)
-{
-	unsigned int best = SUGGEST_EDITS + 1;
-	const char *found = NULL;
-
-	for (size_t i = 0; i < POLICIES; i++) {
-		unsigned int d = spec_distance(name, infos[i].name);
-
-		if (d < best) {
-			best = d;
-			found = infos[i].name;
-		}
-	}
-	return found;
-}
-
-static int fail_unknown(const char *spec, size_t len, char *err, size_t err_size)
-{
-	char name[SPEC_MAX];
-	const char *like;
-	int n;
-
-	if (len >= sizeof(name))
-		len = sizeof(name) - 1;
-	memcpy(name, spec, len);
-	name[len] = '\0';
-	like = nearest(name);
-	n = snprintf(err, err_size, "unknown policy \"%s\"%s%s%s accepted:", name,
-		     like ? "; did you mean \"" : ";", like ? like : "", like ? "\"?" : "");
-	for (size_t i = 0; i < POLICIES && n >= 0 && (size_t)n < err_size; i++)
-		n += snprintf(err + n, err_size - n, "%s %s", i ? "," : "", infos[i].name);
-	return -EINVAL;
+	return infos[i].name;
 }
 
 int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_policy **out, char *err,
 			size_t err_size)
 {
-	size_t len = strcspn(spec, ":,");
-	int i = find(spec, len);
-	const char *name;
+	const char *name, *rest;
 	struct hearth_policy *p;
-	int ret;
+	int i, ret;
 
+	i = spec_lookup("policy", spec, name_at, POLICIES, &rest, err, err_size);
 	if (i < 0)
-		return fail_unknown(spec, len, err, err_size);
+		return i;
 	name = infos[i].name;
 	if (!(cold_cost_s > 0) || isinf(cold_cost_s)) {
 		snprintf(err, err_size, "%s: the cost of a cold start must be more than 0 s", name);
@@ -100,7 +58,7 @@ int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_poli
 		return -ENOMEM;
 	}
 	p->def = defs[i];
-	ret = spec_parse(name, p->def->params, spec + len, cold_cost_s, p->v, err, err_size);
+	ret = spec_parse(name, p->def->params, rest, cold_cost_s, p->v, err, err_size);
 	if (!ret && p->def->check)
 		ret = p->def->check(p, err, err_size);
 	if (ret) {

@@ -13,6 +13,7 @@
 #include "policy/spec.h"
 
 #define NUMBER_STEP   0.01 /* numbers carry two decimals, so that they print exactly */
+#define SUGGEST_EDITS 3    /* a typo, not another word */
 #define NUMBER_DIGITS 12   /* before the point: exact in a double */
 
 struct scan {
@@ -70,6 +71,7 @@ static void write_value(const struct policy_param *p, double v, char *out)
 		break;
 	case PARAM_DURATION:
 	case PARAM_COLD_COST:
+	case PARAM_SECONDS:
 		write_duration(v, out);
 		break;
 	default:
@@ -89,6 +91,8 @@ static void write_accepted(const struct policy_param *p, char *out)
 		append(out, "a whole number from ");
 	else if (p->type == PARAM_NUMBER)
 		append(out, "a number with at most two decimals from ");
+	else if (p->type == PARAM_SECONDS)
+		append(out, "seconds, or a duration with a unit, from ");
 	else
 		append(out, "%s from ", DURATION_ACCEPTED);
 	write_value(p, p->min, out);
@@ -178,6 +182,9 @@ static int read_value(const struct scan *s, const struct policy_param *p, const 
 	case PARAM_NUMBER:
 		ok = read_number(text, 2, &v);
 		break;
+	case PARAM_SECONDS:
+		ok = read_number(text, 2, &v) || read_duration(text, &v);
+		break;
 	default:
 		ok = read_duration(text, &v);
 	}
@@ -221,12 +228,17 @@ static int read_pair(const struct scan *s, char *text, unsigned int *seen, doubl
 		write_keys(s->params, keys);
 		return fail(s, "unknown key \"%s\"; accepted: %s", text, keys);
 	}
-	if (!value)
+	if (!value && p->type != PARAM_FLAG)
 		return fail(s, "%s needs a value: %s=...", text, text);
+	if (value && p->type == PARAM_FLAG)
+		return fail(s, "%s takes no value, got \"%s\"", text, value);
 	if (*seen & 1u << (p - s->params))
 		return fail(s, "%s is given twice", text);
 	*seen |= 1u << (p - s->params);
-	return read_value(s, p, value, &v[p - s->params]);
+	if (value)
+		return read_value(s, p, value, &v[p - s->params]);
+	v[p - s->params] = 1;
+	return 0;
 }
 
 static int check_required(const struct scan *s, const double v[])
@@ -287,12 +299,17 @@ void spec_write(const char *name, const struct policy_param *params, const doubl
 
 		if (!(p->flags & PARAM_ARG) && value == fallback(p, cold_cost_s))
 			continue;
-		append(out, p->flags & PARAM_ARG ? ":" : ",%s=", p->key);
-		write_value(p, value, out);
+		if (p->flags & PARAM_ARG)
+			append(out, ":");
+		else
+			append(out, p->type == PARAM_FLAG ? ",%s" : ",%s=", p->key);
+		if (p->type != PARAM_FLAG)
+			write_value(p, value, out);
 	}
 }
 
-unsigned int spec_distance(const char *a, const char *b)
+/* Edits between two words. */
+static unsigned int distance(const char *a, const char *b)
 {
 	unsigned int row[SPEC_MAX];
 	size_t n = strnlen(b, SPEC_MAX - 1);
@@ -313,4 +330,41 @@ unsigned int spec_distance(const char *a, const char *b)
 		}
 	}
 	return row[n];
+}
+
+static const char *nearest(const char *word, const char *(*name_at)(size_t), size_t n)
+{
+	unsigned int best = SUGGEST_EDITS + 1;
+	const char *found = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned int d = distance(word, name_at(i));
+
+		if (d < best) {
+			best = d;
+			found = name_at(i);
+		}
+	}
+	return found;
+}
+
+int spec_lookup(const char *kind, const char *spec, const char *(*name_at)(size_t), size_t n,
+		const char **rest, char *err, size_t err_size)
+{
+	size_t len = strcspn(spec, ":,");
+	char word[SPEC_MAX] = "", accepted[SPEC_MAX] = "";
+	const char *like;
+
+	for (size_t i = 0; i < n; i++) {
+		if (strlen(name_at(i)) == len && !memcmp(name_at(i), spec, len)) {
+			*rest = spec + len;
+			return i;
+		}
+		append(accepted, "%s%s", i ? ", " : "", name_at(i));
+	}
+	memcpy(word, spec, len < SPEC_MAX - 1 ? len : SPEC_MAX - 1);
+	like = nearest(word, name_at, n);
+	snprintf(err, err_size, "unknown %s \"%s\"%s%s%s accepted: %s", kind, word,
+		 like ? "; did you mean \"" : ";", like ? like : "", like ? "\"?" : "", accepted);
+	return -EINVAL;
 }

@@ -23,7 +23,11 @@ int spec_parse(const char *name, const struct policy_param *params, const char *
 void spec_write(const char *name, const struct policy_param *params, const double v[],
 		double cold_cost_s, char *out);
 
-/* Edits between two words, for "did you mean". */
-unsigned int spec_distance(const char *a, const char *b);
+/*
+ * Index of the name that spec starts with, *rest what follows it. -EINVAL with
+ * a message that names the nearest one and all of them; `kind` is what they are.
+ */
+int spec_lookup(const char *kind, const char *spec, const char *(*name_at)(size_t), size_t n,
+		const char **rest, char *err, size_t err_size);
 
 #endif
