@@ -91,9 +91,44 @@ $(B)/e2e/guard_agent: tests/e2e/guard_agent.c $(addprefix $(B)/user/agent/,guard
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -o $@ $^ -lpthread
 
+PART := $(B)/tests/e2e/parts
+$(B)/e2e/server: $(addprefix $(PART)/,server.o conn.o http.o gate.o)
+$(B)/e2e/spawner: $(addprefix $(PART)/,spawner.o gate.o)
+E2E := $(B)/e2e/server $(B)/e2e/spawner
+$(E2E):
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
+
+# ---- fuzz targets with a generator of their own, for the smoke runs
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/libhearth-san.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(SAN) -DSTANDALONE -o $@ $< $(B)/libhearth-san.a $(UNIT_LIBS) -lcurl -lncursesw -ltinfo
+
+# ---- demo: functions, watchdog, load generator
+DEMO := $(addprefix $(B)/demo/,thumbnail rank watchdog) $(B)/hearth-load
+$(B)/demo/%: $(B)/demo/functions/%.o $(B)/demo/functions/httpd.o
+	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
+
+$(B)/hearth-load: $(patsubst %.c,$(B)/%.o,$(wildcard demo/load/*.c)) $(B)/libhearth-lib.a
+	$(CC) $(LDFLAGS) -o $@ $^ -luv -lm
+
+demo: ## show it on live functions under a replayed load (root)
+	@deploy/deps build demo
+	@$(MAKE) --no-print-directory all $(DEMO)
+	@demo/run
+
+# ---- everything that tests need
+tests: all unit $(E2E) $(B)/e2e/guard_agent $(FUZZ) $(DEMO)
+
+check: ## install what is missing, build, run every test (root: also the end-to-end tests)
+	@deploy/deps build test
+	@$(MAKE) --no-print-directory tests
+	@tests/run
+
 clean: ## remove build/
 	rm -rf $(B)
 
-.PHONY: all help unit clean
+.PHONY: all help unit tests check demo clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
