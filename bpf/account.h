@@ -123,9 +123,12 @@ static __always_inline void learn_idle_time(struct hearth_function *fn, __u32 fu
 static __always_inline void function_enter(struct hearth_function *fn, struct hearth_control *ctl,
 					   __u32 slot, __u64 now)
 {
+	__s32 before = __sync_fetch_and_add(&fn->busy, 1);
 	__u64 since, idle_ns = 0;
 
-	if (__sync_fetch_and_add(&fn->busy, 1) != 0)
+	if (before >= (__s32)fn->peak)
+		fn->peak = before + 1; /* a lost race costs one instance of advice */
+	if (before != 0)
 		return;
 	since = fn->last_idle_ns;
 	if (since) {

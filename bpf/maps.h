@@ -51,6 +51,14 @@ struct {
 	__type(value, struct hearth_fn_control);
 } fn_controls MAP;
 
+/* Written and read by agents only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HEARTH_MAX_FUNCTIONS);
+	__type(key, __u32);
+	__type(value, struct hearth_name);
+} names MAP;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

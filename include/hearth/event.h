@@ -68,7 +68,7 @@ struct hearth_instance {
 
 struct hearth_function {
 	__s32 busy; /* instances with inflight > 0 */
-	__u32 pad;
+	__u32 peak; /* most at once since the agent last cleared it */
 	__u64 invocations;
 	__u64 busy_spans;   /* idle-to-busy edges */
 	__u64 last_idle_ns; /* start of the current idle time; 0: none yet */
@@ -114,6 +114,11 @@ struct hearth_ref {
 	__u32 gen;
 };
 
+/* Which function a function slot is: survives a restart with the pinned maps. */
+struct hearth_name {
+	char text[128];
+};
+
 /* Process mark: member of an invocation, or of a tree that came from outside. */
 enum hearth_mark_kind {
 	HEARTH_MARK_INVOCATION = 1,
@@ -157,6 +162,8 @@ struct hearth_socket {
 	__u16 local_port;  /* host order */
 	__u16 remote_port; /* host order */
 	__u32 flags;       /* enum hearth_socket_flag */
+	__u32 backlog;     /* of a listener: connections nobody accepted yet */
+	__u32 pad;
 	__u8 remote[16];   /* IPv4 as v4-mapped */
 };
 
@@ -223,9 +230,10 @@ HEARTH_SIZE(hearth_function, 88 + 4 * HEARTH_BINS);
 HEARTH_SIZE(hearth_control, 32);
 HEARTH_SIZE(hearth_fn_control, 56);
 HEARTH_SIZE(hearth_probe_net, 24);
+HEARTH_SIZE(hearth_name, 128);
 HEARTH_SIZE(hearth_mark, 32);
 HEARTH_SIZE(hearth_node, 32);
-HEARTH_SIZE(hearth_socket, 48);
+HEARTH_SIZE(hearth_socket, 56);
 HEARTH_SIZE(hearth_repair, 40);
 HEARTH_SIZE(hearth_event, 40);
 HEARTH_SIZE(hearth_wake, 16);

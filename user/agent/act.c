@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The freeze and thaw protocol; see act.h for the contract and docs/protocol.md
+ * for the argument. Order is everything here: read it with bpf/account.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/act.h"
+#include "agent/delays.h"
+#include "lib/cgroup.h"
+#include "lib/clock.h"
+#include "lib/util.h"
+
+struct slot {
+	_Atomic int state;       /* enum act_state */
+	_Atomic uint32_t writes; /* ours to cgroup.freeze, counted before each */
+	uint32_t writes_seen;    /* ... accounted for by the inotify reader */
+	uint64_t cgid;
+	int dirfd;
+	int freeze_fd;
+	struct act_holds holds;
+};
+
+/* Fds the wake thread may still be using: closed two rounds later. */
+struct grave {
+	struct grave *next;
+	uint64_t round;
+	int dirfd;
+	int freeze_fd;
+};
+
+struct act {
+	const struct kernel_maps *maps;
+	struct guard_table *guard;
+	struct slot *slots;
+	_Atomic uint32_t n_slots; /* highest in use + 1 */
+	_Atomic uint64_t round;
+	struct grave *graves;
+};
+
+struct act *act_new(const struct kernel_maps *maps, struct guard_table *guard)
+{
+	struct act *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->maps = maps;
+	a->guard = guard;
+	a->slots = calloc(maps->n_instances, sizeof(*a->slots));
+	if (!a->slots) {
+		free(a);
+		return NULL;
+	}
+	return a;
+}
+
+static void close_grave(struct grave *g)
+{
+	close(g->dirfd);
+	close(g->freeze_fd);
+	free(g);
+}
+
+void act_free(struct act *a)
+{
+	struct grave *g;
+	uint32_t i;
+
+	if (!a)
+		return;
+	while ((g = a->graves)) {
+		a->graves = g->next;
+		close_grave(g);
+	}
+	for (i = 0; i < atomic_load(&a->n_slots); i++) {
+		if (atomic_load(&a->slots[i].state) == ACT_NONE)
+			continue;
+		close(a->slots[i].dirfd);
+		close(a->slots[i].freeze_fd);
+	}
+	free(a->slots);
+	free(a);
+}
+
+/* ---- slots */
+
+int act_register(struct act *a, uint32_t slot, uint64_t cgid, int dirfd)
+{
+	struct slot *s = &a->slots[slot];
+	int fd = openat(dirfd, "cgroup.freeze", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENODEV ? -ENOENT : -errno;
+	s->cgid = cgid;
+	s->dirfd = dirfd;
+	s->freeze_fd = fd;
+	s->writes_seen = atomic_load(&s->writes);
+	a->maps->controls[slot].armed = HEARTH_DISARMED;
+	atomic_store(&s->state, cgroup_read_freeze(dirfd) == 1 ? ACT_FOREIGN : ACT_THAWED);
+	if (slot >= atomic_load(&a->n_slots))
+		atomic_store(&a->n_slots, slot + 1);
+	return 0;
+}
+
+void act_set_holds(struct act *a, uint32_t slot, const struct act_holds *holds)
+{
+	a->slots[slot].holds = *holds;
+}
+
+void act_retire(struct act *a, uint32_t slot)
+{
+	struct slot *s = &a->slots[slot];
+	struct grave *g;
+
+	if (atomic_exchange(&s->state, ACT_NONE) == ACT_NONE)
+		return;
+	__atomic_store_n(&a->maps->controls[slot].armed, HEARTH_DISARMED, __ATOMIC_SEQ_CST);
+	guard_table_clear(a->guard, slot);
+	g = malloc(sizeof(*g));
+	if (!g)
+		return; /* two fds leak; closing them now could hit the wake thread */
+	*g = (struct grave){a->graves, atomic_load(&a->round), s->dirfd, s->freeze_fd};
+	a->graves = g;
+}
+
+void act_tidy(struct act *a)
+{
+	struct grave **p = &a->graves, *g;
+
+	while ((g = *p)) {
+		if (atomic_load(&a->round) < g->round + 2) {
+			p = &g->next;
+			continue;
+		}
+		*p = g->next;
+		close_grave(g);
+	}
+}
+
+void act_round(struct act *a)
+{
+	atomic_fetch_add(&a->round, 1);
+}
+
+uint32_t act_slots(const struct act *a)
+{
+	return atomic_load(&a->n_slots);
+}
+
+enum act_state act_state(const struct act *a, uint32_t slot)
+{
+	return atomic_load(&a->slots[slot].state);
+}
+
+const char *act_state_name(enum act_state s)
+{
+	static const char *const NAMES[] = {
+	    [ACT_NONE] = "gone",     [ACT_THAWED] = "warm",     [ACT_FREEZING] = "freezing",
+	    [ACT_FROZEN] = "frozen", [ACT_THAWING] = "thawing", [ACT_FOREIGN] = "foreign",
+	};
+
+	return NAMES[s];
+}
+
+static bool move(struct slot *s, enum act_state from, enum act_state to)
+{
+	int expected = from;
+
+	return atomic_compare_exchange_strong(&s->state, &expected, to);
+}
+
+/* ---- what waits */
+
+static bool within(uint64_t since, uint64_t hold, uint64_t now)
+{
+	return since && now < since + hold;
+}
+
+const char *act_holds_now(const struct act *a, uint32_t slot, uint64_t now)
+{
+	const struct hearth_instance *i = &a->maps->instances[slot];
+	const struct act_holds *h = &a->slots[slot].holds;
+
+	/* seq_cst: pairs with the atomic increment that comes before BPF reads `armed` */
+	if (__atomic_load_n(&i->inflight, __ATOMIC_SEQ_CST) > 0)
+		return "a request is in flight";
+	if (__atomic_load_n(&i->probes, __ATOMIC_SEQ_CST) > 0)
+		return "a health check is in flight";
+	if (__atomic_load_n(&i->outsiders, __ATOMIC_SEQ_CST) > 0)
+		return "a process that entered from outside is running";
+	if (within(__atomic_load_n(&i->last_syn_ns, __ATOMIC_SEQ_CST), h->syn_ns, now))
+		return "a client is connecting";
+	if (within(__atomic_load_n(&i->last_enter_ns, __ATOMIC_SEQ_CST), h->enter_ns, now))
+		return "a process entered from outside";
+	return NULL;
+}
+
+static uint32_t armed(const struct act *a, uint32_t slot)
+{
+	return __atomic_load_n(&a->maps->controls[slot].armed, __ATOMIC_SEQ_CST);
+}
+
+static void set_armed(struct act *a, uint32_t slot, uint32_t value)
+{
+	__atomic_store_n(&a->maps->controls[slot].armed, value, __ATOMIC_SEQ_CST);
+}
+
+/* ---- writes */
+
+static int write_freeze(struct slot *s, bool freeze)
+{
+	atomic_fetch_add(&s->writes, 1);
+	if (pwrite(s->freeze_fd, freeze ? "1" : "0", 1, 0) == 1)
+		return 0;
+	return errno == ENODEV ? -ENOENT : -errno;
+}
+
+/* Undo a freeze, whatever step it failed at. The caller owns FREEZING. */
+static void roll_back(struct act *a, uint32_t slot)
+{
+	struct slot *s = &a->slots[slot];
+	int err;
+
+	delay(DELAY_BEFORE_THAW_WRITE);
+	err = write_freeze(s, false);
+	if (err && err != -ENOENT) {
+		/* The wake thread retries: frozen, armed and asked for. */
+		set_armed(a, slot, HEARTH_WOKEN);
+		move(s, ACT_FREEZING, ACT_FROZEN);
+		return;
+	}
+	delay(DELAY_BEFORE_DISARM);
+	set_armed(a, slot, HEARTH_DISARMED);
+	guard_table_clear(a->guard, slot);
+	move(s, ACT_FREEZING, ACT_THAWED);
+}
+
+/* ---- freeze */
+
+/*
+ * Tasks leave for the freezer in microseconds; one in uninterruptible sleep may
+ * take as long as it likes. cgroup.events is read, not polled: its notification
+ * is rate-limited. Gives up at once when a request claims the wake.
+ */
+static enum act_refusal await_frozen(struct act *a, uint32_t slot, uint64_t deadline)
+{
+	const struct timespec pause = {.tv_nsec = 200000};
+	int frozen, tries;
+
+	for (tries = 0;; tries++) {
+		if (armed(a, slot) != HEARTH_ARMED)
+			return ACT_CAME_FIRST;
+		frozen = cgroup_read_frozen(a->slots[slot].dirfd);
+		if (frozen == 1)
+			return ACT_OK;
+		if (frozen < 0)
+			return ACT_GONE;
+		if (now_ns() > deadline)
+			return ACT_SLOW;
+		if (tries > 3)
+			nanosleep(&pause, NULL);
+	}
+}
+
+static enum act_refusal freeze_armed(struct act *a, uint32_t slot, uint64_t deadline, int *error)
+{
+	struct slot *s = &a->slots[slot];
+	enum act_refusal refusal;
+	int err;
+
+	delay(DELAY_AFTER_ARM);
+	if (act_holds_now(a, slot, now_ns()))
+		return ACT_CAME_FIRST;
+	delay(DELAY_BEFORE_FREEZE_WRITE);
+	err = write_freeze(s, true);
+	if (err) {
+		*error = err;
+		return err == -ENOENT ? ACT_GONE : ACT_FAILED;
+	}
+	delay(DELAY_AFTER_FREEZE_WRITE);
+	refusal = await_frozen(a, slot, deadline);
+	if (refusal)
+		return refusal;
+	if (!guard_table_confirm(a->guard, slot, s->cgid))
+		return ACT_GUARD_BUSY;
+	if (armed(a, slot) != HEARTH_ARMED || act_holds_now(a, slot, now_ns()))
+		return ACT_CAME_FIRST;
+	delay(DELAY_BEFORE_FROZEN);
+	return move(s, ACT_FREEZING, ACT_FROZEN) ? ACT_OK : ACT_CAME_FIRST;
+}
+
+struct act_freeze act_freeze(struct act *a, uint32_t slot, uint64_t deadline_ns)
+{
+	struct slot *s = &a->slots[slot];
+	struct act_freeze out = {};
+	uint64_t start = now_ns();
+
+	if (!move(s, ACT_THAWED, ACT_FREEZING)) {
+		out.refusal = ACT_NOT_THAWED;
+		return out;
+	}
+	if (guard_table_intend(a->guard, slot, s->cgid)) {
+		move(s, ACT_FREEZING, ACT_THAWED);
+		out.refusal = ACT_GUARD_BUSY;
+		return out;
+	}
+	delay(DELAY_AFTER_INTENT);
+	set_armed(a, slot, HEARTH_ARMED);
+	out.refusal = freeze_armed(a, slot, start + deadline_ns, &out.error);
+	if (out.refusal)
+		roll_back(a, slot);
+	out.took_ns = now_ns() - start;
+	return out;
+}
+
+const char *act_refusal_text(enum act_refusal r)
+{
+	static const char *const TEXTS[] = {
+	    [ACT_OK] = "frozen",
+	    [ACT_NOT_THAWED] = "not warm",
+	    [ACT_CAME_FIRST] = "work came first: rolled back",
+	    [ACT_GUARD_BUSY] = "the guard is thawing it",
+	    [ACT_SLOW] = "not frozen by the deadline: rolled back",
+	    [ACT_GONE] = "it was removed",
+	    [ACT_FAILED] = "cgroup.freeze could not be written",
+	};
+
+	return TEXTS[r];
+}
+
+/* ---- thaw */
+
+/* The caller owns THAWING. */
+static int thaw_owned(struct act *a, uint32_t slot)
+{
+	struct slot *s = &a->slots[slot];
+	int err;
+
+	delay(DELAY_BEFORE_THAW_WRITE);
+	err = write_freeze(s, false);
+	if (err && err != -ENOENT) {
+		set_armed(a, slot, HEARTH_WOKEN);
+		move(s, ACT_THAWING, ACT_FROZEN);
+		return err;
+	}
+	delay(DELAY_AFTER_THAW_WRITE);
+	set_armed(a, slot, HEARTH_DISARMED);
+	guard_table_clear(a->guard, slot);
+	move(s, ACT_THAWING, ACT_THAWED);
+	return err;
+}
+
+int act_thaw(struct act *a, uint32_t slot)
+{
+	struct slot *s = &a->slots[slot];
+	int err;
+
+	if (!move(s, ACT_FROZEN, ACT_THAWING))
+		return -EALREADY;
+	err = thaw_owned(a, slot);
+	if (!err && cgroup_read_frozen(s->dirfd) == 1)
+		return -EBUSY;
+	return err;
+}
+
+struct act_wake act_wake(struct act *a, uint32_t slot, uint64_t now)
+{
+	struct slot *s = &a->slots[slot];
+	uint32_t arm = armed(a, slot);
+	struct act_wake out = {};
+
+	if (arm == HEARTH_DISARMED || (arm == HEARTH_ARMED && !act_holds_now(a, slot, now)))
+		return out;
+	if (move(s, ACT_FROZEN, ACT_THAWING)) {
+		out.error = thaw_owned(a, slot);
+		out.thawed = !out.error;
+		out.again = out.error && out.error != -ENOENT;
+		return out;
+	}
+	/*
+	 * The freeze side is between its checks and will roll back; but it may be
+	 * off the CPU with its 1 just written. Write 0 until it is through.
+	 */
+	if (act_state(a, slot) == ACT_FREEZING) {
+		write_freeze(s, false);
+		out.again = true;
+	}
+	return out;
+}
+
+/* ---- others at the freezer */
+
+bool act_foreign_write(struct act *a, uint32_t slot)
+{
+	struct slot *s = &a->slots[slot];
+	uint32_t writes = atomic_load(&s->writes);
+	int value = cgroup_read_freeze(s->dirfd);
+
+	if (value < 0)
+		return false;
+	if (writes != s->writes_seen) {
+		s->writes_seen = writes;
+		return false;
+	}
+	if (value == 0) {
+		/* Theirs is over, or they thawed ours: either way nobody freezes it now. */
+		if (!move(s, ACT_FOREIGN, ACT_THAWED) && move(s, ACT_FROZEN, ACT_THAWING)) {
+			set_armed(a, slot, HEARTH_DISARMED);
+			guard_table_clear(a->guard, slot);
+			move(s, ACT_THAWING, ACT_THAWED);
+		}
+		return true;
+	}
+	if (move(s, ACT_THAWED, ACT_FOREIGN))
+		return true;
+	if (move(s, ACT_FROZEN, ACT_THAWING)) {
+		set_armed(a, slot, HEARTH_DISARMED);
+		guard_table_clear(a->guard, slot);
+		move(s, ACT_THAWING, ACT_FOREIGN);
+	}
+	return true;
+}
+
+void act_resync(struct act *a, uint32_t slot)
+{
+	if (move(&a->slots[slot], ACT_FROZEN, ACT_THAWING))
+		thaw_owned(a, slot);
+}

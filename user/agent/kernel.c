@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Load, pin, attach and adopt. Maps that are pinned with the same layout are
+ * reused by the new object; links are kept as they are if the pinned ones run
+ * the very same object, so counting is never interrupted by a restart.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <linux/magic.h>
+
+#include <bpf/btf.h>
+#include <linux/btf.h>
+
+#include "agent/kernel_internal.h"
+#include "lib/cgroup.h"
+#include "lib/log.h"
+#include "lib/util.h"
+
+#define BPFFS_DEFAULT "/sys/fs/bpf"
+
+/* Maps that outlive the agent. The others are scratch of one run. */
+static const char *const PINNED[] = {
+    "cgroups", "instances", "controls", "functions", "fn_controls", "names", "probe_nets",
+    "marks",   "node",      "drops",    "wakes",     "events",      "conns"};
+
+static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	_cleanup_free_ char *line = NULL;
+
+	if (level == LIBBPF_DEBUG || vasprintf(&line, fmt, args) < 0)
+		return 0;
+	line[strcspn(line, "\n")] = '\0';
+	log_debug("%s", line);
+	return 0;
+}
+
+/* ---- pin directory */
+
+static int pin_path(const struct kernel *k, const char *sub, const char *name, char out[PATH_MAX])
+{
+	int n = snprintf(out, PATH_MAX, "%s/%s%s", k->pin_dir, sub, name);
+
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static bool on_bpffs(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && fs.f_type == BPF_FS_MAGIC;
+}
+
+/* systemd mounts it; a host without systemd may not have it. */
+static int mount_bpffs(const char *pin_dir)
+{
+	if (strncmp(pin_dir, BPFFS_DEFAULT "/", sizeof(BPFFS_DEFAULT)) || on_bpffs(BPFFS_DEFAULT))
+		return 0;
+	if (mount("bpf", BPFFS_DEFAULT, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
+		return -errno;
+	log_info("mounted the BPF file system on %s", BPFFS_DEFAULT);
+	return 0;
+}
+
+static int make_dir(const char *path)
+{
+	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+static int pin_dir_open(struct kernel *k, const char *pin_dir)
+{
+	char links[PATH_MAX];
+	int err;
+
+	k->pin_dir = strdup(pin_dir);
+	if (!k->pin_dir)
+		return -ENOMEM;
+	err = mount_bpffs(pin_dir);
+	if (!err)
+		err = make_dir(pin_dir);
+	if (!err && !on_bpffs(pin_dir)) {
+		log_error("%s: not on a BPF file system (mount -t bpf bpf %s)", pin_dir,
+			  BPFFS_DEFAULT);
+		return -EINVAL;
+	}
+	if (!err)
+		err = pin_path(k, "", "links", links);
+	if (!err)
+		err = make_dir(links);
+	if (err) {
+		log_error("%s: %s", pin_dir, strerror(-err));
+		return err;
+	}
+	k->lock_fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (k->lock_fd < 0)
+		return -errno;
+	if (flock(k->lock_fd, LOCK_EX | LOCK_NB)) {
+		log_error("%s: another hearthd uses this pin directory", pin_dir);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static void unpin_folder(int dirfd, const char *name)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	struct dirent *e;
+	int fd;
+
+	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d)
+		return;
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.')
+			unlinkat(fd, e->d_name, 0);
+}
+
+/* Links first: with them the programs go, then nobody writes the maps. */
+static void unpin_all(const char *pin_dir)
+{
+	_cleanup_close_ int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	unpin_folder(fd, "links");
+	unpin_folder(fd, ".");
+}
+
+int kernel_uninstall(const char *pin_dir)
+{
+	_cleanup_close_ int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		return -EBUSY;
+	unpin_all(pin_dir);
+	unlinkat(fd, "links", AT_REMOVEDIR);
+	return rmdir(pin_dir) ? -errno : 0;
+}
+
+/* ---- layout of what is pinned */
+
+/* The object's own hash: links that run it need not be touched. */
+static uint64_t build_hash(void)
+{
+	uint64_t h = 0xcbf29ce484222325ULL;
+	const unsigned char *p;
+	size_t size;
+
+	for (p = hearth_bpf__elf_bytes(&size); size; size--)
+		h = (h ^ *p++) * 0x100000001b3ULL;
+	return h;
+}
+
+/* What the pinned `node` says; false if there is nothing usable. */
+static bool pinned_node(const struct kernel *k, struct hearth_node *out)
+{
+	char path[PATH_MAX];
+	uint32_t zero = 0;
+	int fd, err;
+
+	if (pin_path(k, "", "node", path))
+		return false;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return false;
+	err = bpf_map_lookup_elem(fd, &zero, out);
+	close(fd);
+	return !err;
+}
+
+static bool same_size(const struct kernel *k, const char *map, unsigned int max_entries)
+{
+	struct bpf_map_info info = {};
+	uint32_t len = sizeof(info);
+	char path[PATH_MAX];
+	int fd, err;
+
+	if (pin_path(k, "", map, path))
+		return false;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return false;
+	err = bpf_obj_get_info_by_fd(fd, &info, &len);
+	close(fd);
+	return !err && info.max_entries == max_entries;
+}
+
+/* Keep what is pinned if its layout is ours; else tell, and start anew. */
+static void check_pinned(struct kernel *k, const struct kernel_options *o)
+{
+	struct hearth_node node = {};
+
+	if (!pinned_node(k, &node))
+		return unpin_all(k->pin_dir);
+	if (node.abi != HEARTH_ABI)
+		log_warn("%s: layout version %u, this hearthd has %u: rebuilding (saved history is "
+			 "kept)",
+			 k->pin_dir, node.abi, HEARTH_ABI);
+	else if (!same_size(k, "instances", o->max_instances) ||
+		 !same_size(k, "functions", o->max_functions))
+		log_warn("%s: max_instances or max_functions changed: rebuilding (saved history is "
+			 "kept)",
+			 k->pin_dir);
+	else {
+		k->adopted = true;
+		return;
+	}
+	unpin_all(k->pin_dir);
+}
+
+/* ---- load */
+
+static bool has_tracepoint(const struct btf *btf, const char *name)
+{
+	char type[64];
+
+	snprintf(type, sizeof(type), "btf_trace_%s", name);
+	return btf__find_by_name_kind(btf, type, BTF_KIND_TYPEDEF) > 0;
+}
+
+static void add_hook(struct kernel *k, const char *name, struct bpf_program *prog, bool on_cgroup)
+{
+	k->hooks[k->n_hooks++] = (struct hook){.name = name, .prog = prog, .on_cgroup = on_cgroup};
+}
+
+static void add_unix_hook(struct kernel *k, const struct btf *btf, const char *name,
+			  struct bpf_program *prog, bool wanted)
+{
+	struct hook *h = &k->hooks[k->n_hooks];
+
+	add_hook(k, name, prog, false);
+	h->optional = true;
+	if (!wanted)
+		h->why_not = "no rule or function has source = unix";
+	else if (!has_tracepoint(btf, name))
+		h->why_not = "this kernel has no such tracepoint (6.3 and later have): AF_UNIX "
+			     "functions are not seen";
+	if (h->why_not)
+		bpf_program__set_autoload(prog, false);
+}
+
+static int list_hooks(struct kernel *k, bool want_unix)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	struct hearth_bpf *s = k->skel;
+
+	if (libbpf_get_error(btf)) {
+		log_error("the kernel has no BTF (/sys/kernel/btf/vmlinux): it needs "
+			  "CONFIG_DEBUG_INFO_BTF=y");
+		return -ENOTSUP;
+	}
+	add_hook(k, "ingress", s->progs.hearth_ingress, true);
+	add_hook(k, "egress", s->progs.hearth_egress, true);
+	add_hook(k, "sockops", s->progs.hearth_established, true);
+	add_hook(k, "sock_release", s->progs.hearth_sock_release, true);
+	add_hook(k, "inet_sock_set_state", s->progs.hearth_set_state, false);
+	add_hook(k, "cgroup_mkdir", s->progs.hearth_mkdir, false);
+	add_hook(k, "cgroup_rmdir", s->progs.hearth_rmdir, false);
+	add_hook(k, "cgroup_attach_task", s->progs.hearth_attach_task, false);
+	add_hook(k, "cgroup_notify_populated", s->progs.hearth_populated, false);
+	add_hook(k, "cgroup_notify_frozen", s->progs.hearth_frozen, false);
+	add_hook(k, "sched_process_fork", s->progs.hearth_fork, false);
+	add_hook(k, "sched_process_exec", s->progs.hearth_exec, false);
+	add_hook(k, "sched_process_exit", s->progs.hearth_exit, false);
+	add_unix_hook(k, btf, "sk_data_ready", s->progs.hearth_data_ready, want_unix);
+	add_unix_hook(k, btf, "sock_recv_length", s->progs.hearth_recv, want_unix);
+	add_unix_hook(k, btf, "sock_send_length", s->progs.hearth_send, want_unix);
+	btf__free(btf);
+	return 0;
+}
+
+static int set_pins(struct kernel *k)
+{
+	char path[PATH_MAX];
+	struct bpf_map *map;
+	size_t i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(PINNED); i++) {
+		map = bpf_object__find_map_by_name(k->skel->obj, PINNED[i]);
+		if (!map)
+			return -ENOENT;
+		err = pin_path(k, "", PINNED[i], path);
+		if (!err)
+			err = bpf_map__set_pin_path(map, path);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void set_sizes(struct kernel *k, const struct kernel_options *o)
+{
+	bpf_map__set_max_entries(k->skel->maps.instances, o->max_instances);
+	bpf_map__set_max_entries(k->skel->maps.controls, o->max_instances);
+	bpf_map__set_max_entries(k->skel->maps.recounts, o->max_instances);
+	bpf_map__set_max_entries(k->skel->maps.cgroups, 4 * o->max_instances);
+	bpf_map__set_max_entries(k->skel->maps.functions, o->max_functions);
+	bpf_map__set_max_entries(k->skel->maps.fn_controls, o->max_functions);
+	bpf_map__set_max_entries(k->skel->maps.names, o->max_functions);
+}
+
+static int map_array(struct bpf_map *map, void **out)
+{
+	size_t size = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
+	void *p;
+
+	size = (size + 4095) & ~(size_t)4095;
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*out = p;
+	return 0;
+}
+
+static int map_all(struct kernel *k, const struct kernel_options *o)
+{
+	struct hearth_bpf *s = k->skel;
+	int err;
+
+	k->maps.n_instances = o->max_instances;
+	k->maps.n_functions = o->max_functions;
+	err = map_array(s->maps.instances, (void **)&k->maps.instances);
+	if (!err)
+		err = map_array(s->maps.controls, (void **)&k->maps.controls);
+	if (!err)
+		err = map_array(s->maps.functions, (void **)&k->maps.functions);
+	if (!err)
+		err = map_array(s->maps.fn_controls, (void **)&k->maps.fn_controls);
+	if (!err)
+		err = map_array(s->maps.node, (void **)&k->maps.node);
+	if (!err)
+		err = map_array(s->maps.recounts, (void **)&k->recounts);
+	return err;
+}
+
+static void unmap_array(struct bpf_map *map, void *p)
+{
+	size_t size = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
+
+	if (p)
+		munmap(p, (size + 4095) & ~(size_t)4095);
+}
+
+static int load(struct kernel *k, const struct kernel_options *o)
+{
+	int err;
+
+	k->skel = hearth_bpf__open();
+	if (!k->skel)
+		return -errno;
+	err = list_hooks(k, o->want_unix);
+	if (err)
+		return err;
+	set_sizes(k, o);
+	err = set_pins(k);
+	if (!err)
+		err = hearth_bpf__load(k->skel);
+	if (err) {
+		log_error("BPF programs do not load: %s (run `hearth doctor`)", strerror(-err));
+		return err;
+	}
+	return map_all(k, o);
+}
+
+/* ---- attach */
+
+/* A pinned link that still does what a new one would. */
+static struct bpf_link *keep_link(const struct hook *h, const char *path, uint64_t attach_id)
+{
+	struct bpf_link *link = bpf_link__open(path);
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+
+	if (libbpf_get_error(link))
+		return NULL;
+	if (!bpf_obj_get_info_by_fd(bpf_link__fd(link), &info, &len) &&
+	    (!h->on_cgroup || info.cgroup.cgroup_id == attach_id))
+		return link;
+	bpf_link__destroy(link);
+	return NULL;
+}
+
+static int attach_hook(struct kernel *k, struct hook *h, int attach_fd, uint64_t attach_id,
+		       bool same_build)
+{
+	char path[PATH_MAX];
+	int err;
+
+	err = pin_path(k, "links/", h->name, path);
+	if (err)
+		return err;
+	if (same_build && !h->why_not)
+		h->link = keep_link(h, path, attach_id);
+	if (h->link)
+		return 0;
+	/* The old one first: two at once would count everything twice. */
+	unlink(path);
+	if (h->why_not)
+		return 0;
+	h->link = h->on_cgroup ? bpf_program__attach_cgroup(h->prog, attach_fd)
+			       : bpf_program__attach(h->prog);
+	err = libbpf_get_error(h->link);
+	if (err) {
+		h->link = NULL;
+		log_error("hook %s: %s", h->name, strerror(-err));
+		return err;
+	}
+	return bpf_link__pin(h->link, path);
+}
+
+static unsigned int path_depth(const char *path)
+{
+	unsigned int n = *path ? 1 : 0;
+
+	for (; *path; path++)
+		n += *path == '/';
+	return n;
+}
+
+static int attach_all(struct kernel *k, int attach_fd, const char *attach_path, bool cgroup_only)
+{
+	uint64_t build = build_hash(), id;
+	bool same = k->maps.node->build == build && k->maps.node->abi == HEARTH_ABI;
+	size_t i;
+	int err;
+
+	err = cgroup_id_of_fd(attach_fd, &id);
+	if (err)
+		return err;
+	k->maps.node->attach_id = id;
+	k->maps.node->attach_level = path_depth(attach_path);
+	k->maps.node->abi = HEARTH_ABI;
+	for (i = 0; i < k->n_hooks; i++) {
+		struct hook *h = &k->hooks[i];
+
+		if (cgroup_only && !h->on_cgroup)
+			continue;
+		if (cgroup_only) {
+			bpf_link__destroy(h->link);
+			h->link = NULL;
+		}
+		err = attach_hook(k, h, attach_fd, id, same);
+		if (err)
+			return err;
+	}
+	k->maps.node->build = build;
+	return 0;
+}
+
+int kernel_reattach(struct kernel *k, int attach_fd, const char *attach_path)
+{
+	return attach_all(k, attach_fd, attach_path, true);
+}
+
+bool kernel_attached(const struct kernel *k)
+{
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+
+	/* A cgroup that is removed takes its links along, silently. */
+	return k->hooks[0].link &&
+	       !bpf_obj_get_info_by_fd(bpf_link__fd(k->hooks[0].link), &info, &len) &&
+	       info.cgroup.cgroup_id == k->maps.node->attach_id;
+}
+
+/* ---- life cycle */
+
+static int on_event(void *ctx, void *data, size_t size)
+{
+	struct kernel *k = ctx;
+
+	return size >= sizeof(struct hearth_event) && k->on_event
+		   ? k->on_event(data, k->on_event_arg)
+		   : 0;
+}
+
+int kernel_open(const struct kernel_options *o, struct kernel **out)
+{
+	struct kernel *k = calloc(1, sizeof(*k));
+	int err;
+
+	if (!k)
+		return -ENOMEM;
+	k->lock_fd = k->stats_fd = -1;
+	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+	libbpf_set_print(libbpf_print);
+	err = pin_dir_open(k, o->pin_dir);
+	if (err)
+		goto fail;
+	check_pinned(k, o);
+	err = load(k, o);
+	if (!err)
+		err = attach_all(k, o->attach_fd, o->attach_path, false);
+	if (err)
+		goto fail;
+	k->events = ring_buffer__new(bpf_map__fd(k->skel->maps.events), on_event, k, NULL);
+	if (!k->events) {
+		err = -errno;
+		goto fail;
+	}
+	if (o->stats)
+		k->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	*out = k;
+	return 0;
+fail:
+	kernel_close(k);
+	return err;
+}
+
+void kernel_close(struct kernel *k)
+{
+	size_t i;
+
+	if (!k)
+		return;
+	ring_buffer__free(k->events);
+	for (i = 0; i < k->n_hooks; i++) {
+		if (!k->hooks[i].link)
+			continue;
+		bpf_link__disconnect(k->hooks[i].link); /* the pin keeps it attached */
+		bpf_link__destroy(k->hooks[i].link);
+	}
+	if (k->skel) {
+		unmap_array(k->skel->maps.instances, k->maps.instances);
+		unmap_array(k->skel->maps.controls, k->maps.controls);
+		unmap_array(k->skel->maps.functions, k->maps.functions);
+		unmap_array(k->skel->maps.fn_controls, k->maps.fn_controls);
+		unmap_array(k->skel->maps.node, k->maps.node);
+		unmap_array(k->skel->maps.recounts, k->recounts);
+	}
+	hearth_bpf__destroy(k->skel);
+	if (k->stats_fd >= 0)
+		close(k->stats_fd);
+	if (k->lock_fd >= 0)
+		close(k->lock_fd);
+	free(k->pin_dir);
+	free(k);
+}
+
+const struct kernel_maps *kernel_maps(const struct kernel *k)
+{
+	return &k->maps;
+}
+
+bool kernel_adopted(const struct kernel *k)
+{
+	return k->adopted;
+}
+
+int kernel_events_subscribe(struct kernel *k, kernel_event_fn fn, void *arg)
+{
+	k->on_event = fn;
+	k->on_event_arg = arg;
+	return 0;
+}
+
+int kernel_events_fd(const struct kernel *k)
+{
+	return ring_buffer__epoll_fd(k->events);
+}
+
+int kernel_events_consume(struct kernel *k)
+{
+	return ring_buffer__consume(k->events);
+}
+
+int kernel_wakes_map(const struct kernel *k)
+{
+	return bpf_map__fd(k->skel->maps.wakes);
+}

@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The slow side of the kernel: iterators over sockets and tasks, single map
+ * entries, and what `status` shows. Never on the path of a request.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/kernel_internal.h"
+#include "lib/util.h"
+
+/* ---- entries */
+
+int kernel_ref_get(struct kernel *k, uint64_t cgid, struct hearth_ref *out)
+{
+	return bpf_map__lookup_elem(k->skel->maps.cgroups, &cgid, sizeof(cgid), out, sizeof(*out),
+				    0);
+}
+
+int kernel_ref_set(struct kernel *k, uint64_t cgid, const struct hearth_ref *ref)
+{
+	return bpf_map__update_elem(k->skel->maps.cgroups, &cgid, sizeof(cgid), ref, sizeof(*ref),
+				    0);
+}
+
+void kernel_ref_del(struct kernel *k, uint64_t cgid)
+{
+	bpf_map__delete_elem(k->skel->maps.cgroups, &cgid, sizeof(cgid), 0);
+}
+
+void kernel_ref_each(struct kernel *k, kernel_ref_fn fn, void *arg)
+{
+	int fd = bpf_map__fd(k->skel->maps.cgroups);
+	uint64_t key, *prev = NULL;
+	struct hearth_ref ref;
+
+	while (!bpf_map_get_next_key(fd, prev, &key)) {
+		if (!bpf_map_lookup_elem(fd, &key, &ref))
+			fn(key, &ref, arg);
+		prev = &key;
+	}
+}
+
+int kernel_name_get(struct kernel *k, uint32_t function, struct hearth_name *out)
+{
+	return bpf_map__lookup_elem(k->skel->maps.names, &function, sizeof(function), out,
+				    sizeof(*out), 0);
+}
+
+int kernel_name_set(struct kernel *k, uint32_t function, const char *name)
+{
+	struct hearth_name value = {};
+
+	snprintf(value.text, sizeof(value.text), "%s", name);
+	return bpf_map__update_elem(k->skel->maps.names, &function, sizeof(function), &value,
+				    sizeof(value), 0);
+}
+
+int kernel_probe_net_set(struct kernel *k, uint32_t function, const uint8_t addr[16],
+			 unsigned int prefix)
+{
+	struct hearth_probe_net key = {.prefixlen = 32 + prefix, .function = function};
+	uint8_t one = 1;
+
+	memcpy(key.addr, addr, sizeof(key.addr));
+	return bpf_map__update_elem(k->skel->maps.probe_nets, &key, sizeof(key), &one, sizeof(one),
+				    0);
+}
+
+void kernel_probe_nets_clear(struct kernel *k, uint32_t function)
+{
+	int fd = bpf_map__fd(k->skel->maps.probe_nets);
+	struct hearth_probe_net key, next, *prev = NULL;
+	bool more = !bpf_map_get_next_key(fd, prev, &next);
+
+	while (more) {
+		key = next;
+		more = !bpf_map_get_next_key(fd, &key, &next);
+		if (key.function == function)
+			bpf_map_delete_elem(fd, &key);
+	}
+}
+
+/* ---- iterators */
+
+/* Run an iterator to its end; what it writes goes to fn in records of `size`. */
+static int run_iter(struct bpf_program *prog, union bpf_iter_link_info *info,
+		    int (*fn)(const void *record, void *arg), size_t size, void *arg)
+{
+	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = info,
+		    .link_info_len = info ? sizeof(*info) : 0);
+	struct bpf_link *link = bpf_program__attach_iter(prog, &opts);
+	char buf[4096];
+	size_t have = 0;
+	int fd, err;
+	ssize_t n;
+
+	err = libbpf_get_error(link);
+	if (err)
+		return err;
+	fd = bpf_iter_create(bpf_link__fd(link));
+	if (fd < 0) {
+		err = fd;
+		goto out;
+	}
+	while ((n = read(fd, buf + have, sizeof(buf) - have)) != 0) {
+		size_t at = 0;
+
+		if (n < 0) {
+			if (errno == EAGAIN || errno == EINTR)
+				continue;
+			err = -errno;
+			break;
+		}
+		for (have += n; !err && fn && have - at >= size; at += size)
+			err = fn(buf + at, arg);
+		if (err)
+			break;
+		have -= at;
+		memmove(buf, buf + at, have);
+	}
+	close(fd);
+out:
+	bpf_link__destroy(link);
+	return err;
+}
+
+struct socket_visit {
+	kernel_socket_fn fn;
+	void *arg;
+	bool again; /* a connection came before its listener: look twice */
+};
+
+static int look_at_socket(const void *record, void *arg)
+{
+	const struct hearth_socket *s = record;
+	struct socket_visit *v = arg;
+
+	if (s->state == 1 && s->local_port && !(s->flags & HEARTH_SOCK_SERVER))
+		v->again = true;
+	return 0;
+}
+
+static int visit_socket(const void *record, void *arg)
+{
+	struct socket_visit *v = arg;
+
+	return v->fn(record, v->arg);
+}
+
+int kernel_sockets(struct kernel *k, pid_t pid, kernel_socket_fn fn, void *arg)
+{
+	union bpf_iter_link_info info = {.task.pid = (uint32_t)pid};
+	struct socket_visit v = {.fn = fn, .arg = arg};
+	struct bpf_program *prog = k->skel->progs.hearth_adopt_sockets;
+	int err;
+
+	err = run_iter(prog, &info, look_at_socket, sizeof(struct hearth_socket), &v);
+	if (err)
+		return err;
+	return run_iter(prog, &info, visit_socket, sizeof(struct hearth_socket), &v);
+}
+
+/* ---- recount */
+
+struct seen_counters {
+	uint64_t begins, ends;
+};
+
+static int run_prog(struct bpf_program *prog, void *ctx, uint32_t size)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = ctx, .ctx_size_in = size);
+
+	return bpf_prog_test_run_opts(bpf_program__fd(prog), &opts);
+}
+
+/* Invocations by exec, per slot: marks whose process is the root of one. */
+static void count_marks(struct kernel *k, uint32_t *execs)
+{
+	int fd = bpf_map__fd(k->skel->maps.marks);
+	uint32_t key, *prev = NULL;
+	struct hearth_mark m;
+
+	while (!bpf_map_get_next_key(fd, prev, &key)) {
+		if (!bpf_map_lookup_elem(fd, &key, &m) && m.kind == HEARTH_MARK_INVOCATION &&
+		    m.root == key && m.slot < k->maps.n_instances &&
+		    k->maps.instances[m.slot].gen == m.gen)
+			execs[m.slot]++;
+		prev = &key;
+	}
+}
+
+static int sweep_marks(struct kernel *k)
+{
+	int err;
+
+	/* 0 means "never looked at" and 1 "looked at once": sweeps count from 2. */
+	k->maps.node->sweep = k->maps.node->sweep < 2 ? 2 : k->maps.node->sweep + 1;
+	err = run_iter(k->skel->progs.hearth_sweep_tasks, NULL, NULL, 1, NULL);
+	return err ? err : run_prog(k->skel->progs.hearth_sweep_marks, NULL, 0);
+}
+
+static int repair(struct kernel *k, uint32_t slot, const struct seen_counters *before,
+		  uint32_t execs)
+{
+	uint32_t requests = (uint32_t)k->recounts[slot],
+		 probes = (uint32_t)(k->recounts[slot] >> 32);
+	const struct hearth_instance *inst = &k->maps.instances[slot];
+	struct hearth_repair fix = {
+	    .slot = slot,
+	    .gen = inst->gen,
+	    .begins = before->begins,
+	    .ends = before->ends,
+	    .inflight = (int32_t)(requests + execs),
+	    .requests = (int32_t)requests,
+	    .probes = (int32_t)probes,
+	};
+	int err;
+
+	if (inst->inflight == fix.inflight && inst->probes == fix.probes)
+		return 0;
+	err = run_prog(k->skel->progs.hearth_repair, &fix, sizeof(fix));
+	return err ? err : (int)fix.repaired;
+}
+
+int kernel_recount(struct kernel *k)
+{
+	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)bpf_map__fd(k->skel->maps.conns)};
+	unsigned int n = k->maps.n_instances, i;
+	_cleanup_free_ struct seen_counters *before = calloc(n, sizeof(*before));
+	_cleanup_free_ uint32_t *execs = calloc(n, sizeof(*execs));
+	int err, repaired = 0;
+
+	if (!before || !execs)
+		return -ENOMEM;
+	err = sweep_marks(k);
+	if (err)
+		return err;
+	for (i = 0; i < n; i++) {
+		before[i].begins = __atomic_load_n(&k->maps.instances[i].begins, __ATOMIC_SEQ_CST);
+		before[i].ends = __atomic_load_n(&k->maps.instances[i].ends, __ATOMIC_SEQ_CST);
+	}
+	memset(k->recounts, 0, n * sizeof(*k->recounts));
+	err = run_iter(k->skel->progs.hearth_recount, &info, NULL, 1, NULL);
+	if (err)
+		return err;
+	count_marks(k, execs);
+	for (i = 0; i < n; i++) {
+		if (!(k->maps.instances[i].gen & 1))
+			continue;
+		err = repair(k, i, &before[i], execs[i]);
+		if (err < 0)
+			return err;
+		repaired += err;
+	}
+	return repaired;
+}
+
+/* ---- what status shows */
+
+size_t kernel_hooks(struct kernel *k, struct kernel_hook out[KERNEL_HOOKS])
+{
+	size_t i;
+
+	for (i = 0; i < k->n_hooks; i++) {
+		const struct hook *h = &k->hooks[i];
+		struct bpf_link_info link = {};
+		struct bpf_prog_info prog = {};
+		uint32_t len = sizeof(link);
+		int fd;
+
+		out[i] = (struct kernel_hook){
+		    .name = h->name, .attached = h->link, .why_not = h->why_not};
+		if (!h->link || bpf_obj_get_info_by_fd(bpf_link__fd(h->link), &link, &len))
+			continue;
+		fd = bpf_prog_get_fd_by_id(link.prog_id);
+		if (fd < 0)
+			continue;
+		len = sizeof(prog);
+		if (!bpf_obj_get_info_by_fd(fd, &prog, &len)) {
+			out[i].run_count = prog.run_cnt;
+			out[i].run_time_ns = prog.run_time_ns;
+		}
+		close(fd);
+	}
+	return k->n_hooks;
+}
+
+void kernel_drops(struct kernel *k, uint64_t out[HEARTH_DROP_REASONS])
+{
+	int cpus = libbpf_num_possible_cpus();
+	_cleanup_free_ uint64_t *values = cpus > 0 ? calloc(cpus, sizeof(*values)) : NULL;
+	uint32_t reason;
+	int cpu;
+
+	memset(out, 0, HEARTH_DROP_REASONS * sizeof(*out));
+	for (reason = 0; values && reason < HEARTH_DROP_REASONS; reason++) {
+		if (bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.drops), &reason, values))
+			continue;
+		for (cpu = 0; cpu < cpus; cpu++)
+			out[reason] += values[cpu];
+	}
+}
+
+const char *kernel_drop_name(enum hearth_drop reason)
+{
+	static const char *const NAMES[] = {
+	    [HEARTH_DROP_WAKES_FULL] = "wakes-ring-full",
+	    [HEARTH_DROP_EVENTS_FULL] = "events-ring-full",
+	    [HEARTH_DROP_STORAGE] = "no-socket-storage",
+	    [HEARTH_DROP_MARKS_FULL] = "marks-full",
+	    [HEARTH_DROP_CGROUPS_FULL] = "cgroups-full",
+	    [HEARTH_DROP_UNDERFLOW] = "end-without-begin",
+	};
+
+	return reason < HEARTH_DROP_REASONS ? NAMES[reason] : "?";
+}
+
+static struct kernel_fill fill_of(const struct bpf_map *map, size_t key_size)
+{
+	struct kernel_fill out = {.name = bpf_map__name(map), .max = bpf_map__max_entries(map)};
+	unsigned char key[sizeof(struct hearth_probe_net)], *prev = NULL;
+	int fd = bpf_map__fd(map);
+
+	if (key_size > sizeof(key))
+		return out;
+	while (out.used < out.max && !bpf_map_get_next_key(fd, prev, key)) {
+		out.used++;
+		prev = key;
+	}
+	return out;
+}
+
+size_t kernel_fill(struct kernel *k, struct kernel_fill out[KERNEL_FILLS])
+{
+	unsigned int i, live = 0;
+
+	for (i = 0; i < k->maps.n_instances; i++)
+		live += k->maps.instances[i].gen & 1;
+	out[0] = fill_of(k->skel->maps.cgroups, sizeof(uint64_t));
+	out[1] = fill_of(k->skel->maps.marks, sizeof(uint32_t));
+	out[2] = fill_of(k->skel->maps.probe_nets, sizeof(struct hearth_probe_net));
+	out[3] = (struct kernel_fill){"instances", live, k->maps.n_instances};
+	return 4;
+}
