@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * HTTP over the agent's Unix socket: requests, JSON answers, line streams.
+ * Knows nothing of what the answers mean and prints nothing (agent.h does).
+ */
+#ifndef HEARTH_CLIENT_H
+#define HEARTH_CLIENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct client;
+
+/* timeout_ms bounds each request but not a stream. 0, -ENOMEM or -EIO. */
+int client_new(const char *socket, long timeout_ms, struct client **out);
+void client_free(struct client *c);
+
+/*
+ * One request; body may be NULL. The HTTP status (> 0) with the answer in *out,
+ * NULL if it was not JSON; or -ENOENT, -ECONNREFUSED, -EACCES, ... when there was
+ * no connection, -ETIMEDOUT, -EPROTO when the other end does not speak HTTP.
+ */
+int client_call(struct client *c, const char *method, const char *path, const json_t *body,
+		json_t **out);
+
+/* Called for every line that is JSON; false ends the stream. */
+typedef bool (*client_line_fn)(json_t *line, void *arg);
+
+/*
+ * GET a stream of JSON lines. The HTTP status when it ended (with the answer of
+ * a refusal in *out, else NULL), or -errno as above. *stop, polled about once a
+ * second, ends it too.
+ */
+int client_stream(struct client *c, const char *path, client_line_fn fn, void *arg,
+		  const volatile bool *stop, json_t **out);
+
+/* PATH with NAME percent-encoded as one segment: "/v1/functions/NAME" + suffix; free() it. */
+char *client_function_path(const char *name, const char *suffix);
+
+#endif
