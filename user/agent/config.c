@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The life of a configuration and what it answers: the settings of a function,
+ * its sources, whether it makes sense. A load that fails leaves nothing behind.
+ */
+#include <errno.h>
+#include <fnmatch.h>
+#include <string.h>
+
+#include "agent/config.h"
+#include "agent/config_keys.h"
+#include "agent/naming.h"
+#include "lib/util.h"
+
+void fn_settings_done(struct fn_settings *s)
+{
+	free(s->policy);
+	free(s->probe_nets);
+	for (size_t i = 0; i < ARRAY_SIZE(s->probe_ua); i++)
+		free(s->probe_ua[i]);
+	memset(s, 0, sizeof(*s));
+}
+
+static int copy_settings(const struct fn_settings *from, struct fn_settings *to)
+{
+	bool ok;
+
+	*to = *from;
+	to->policy = strdup(from->policy);
+	to->probe_nets = NULL;
+	ok = to->policy;
+	if (from->n_probe_nets) {
+		size_t bytes = from->n_probe_nets * sizeof(*to->probe_nets);
+
+		to->probe_nets = malloc(bytes);
+		if (to->probe_nets)
+			memcpy(to->probe_nets, from->probe_nets, bytes);
+		ok = ok && to->probe_nets;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(to->probe_ua); i++) {
+		to->probe_ua[i] = from->probe_ua[i] ? strdup(from->probe_ua[i]) : NULL;
+		ok = ok && !to->probe_ua[i] == !from->probe_ua[i];
+	}
+	if (!ok)
+		fn_settings_done(to);
+	return ok ? 0 : -ENOMEM;
+}
+
+static int apply_section(const struct fn_section *section, struct fn_settings *s)
+{
+	char why[256];
+
+	for (size_t i = 0; i < section->n_set; i++) {
+		const struct config_key *key = section->set[i].key;
+		int rc = config_key_parse(key, section->set[i].value, s, why, sizeof(why));
+
+		if (rc < 0)
+			return rc;
+		s->source_named |= key->offset == offsetof(struct fn_settings, source);
+	}
+	return 0;
+}
+
+int config_settings(const struct config *c, const char *function, struct fn_settings *out)
+{
+	struct fn_settings s;
+	int rc = copy_settings(&c->defaults, &s);
+
+	for (size_t i = 0; rc == 0 && i < c->n_sections; i++) {
+		if (fnmatch(c->sections[i].glob, function, FNM_NOESCAPE) != 0)
+			continue;
+		rc = apply_section(&c->sections[i], &s);
+		if (rc < 0)
+			fn_settings_done(&s);
+	}
+	if (rc == 0)
+		*out = s;
+	return rc;
+}
+
+enum source_choice config_source(const struct fn_settings *s, int rule_source)
+{
+	if (s->source_named || rule_source < 0)
+		return s->source;
+	return (enum source_choice)rule_source;
+}
+
+static bool section_wants_unix(const struct fn_section *section)
+{
+	for (size_t i = 0; i < section->n_set; i++) {
+		if (section->set[i].key->offset == offsetof(struct fn_settings, source) &&
+		    strcmp(section->set[i].value, "unix") == 0)
+			return true;
+	}
+	return false;
+}
+
+bool config_wants_unix(const struct config *c)
+{
+	if (c->defaults.source == SOURCE_UNIX || naming_has_source(c->naming, SOURCE_UNIX))
+		return true;
+	for (size_t i = 0; i < c->n_sections; i++) {
+		if (section_wants_unix(&c->sections[i]))
+			return true;
+	}
+	return false;
+}
+
+const char *config_warning(const struct config *c)
+{
+	if (naming_count(c->naming) == 0)
+		return "no [rule NAME] section: nothing is watched and nothing is managed";
+	return NULL;
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->n_sections; i++) {
+		free(c->sections[i].glob);
+		for (size_t j = 0; j < c->sections[i].n_set; j++)
+			free(c->sections[i].set[j].value);
+	}
+	free(c->sections);
+	fn_settings_done(&c->defaults);
+	naming_free(c->naming);
+	free(c->path);
+	free(c->socket);
+	free(c->socket_group);
+	free(c->state_dir);
+	free(c->pin_dir);
+	free(c->run_dir);
+	free(c);
+}
+
+static int set_defaults(struct config *c, char *err, size_t err_size)
+{
+	size_t n;
+	const struct config_key *keys = config_keys(&n);
+	char why[256] = "out of memory";
+
+	for (size_t i = 0; i < n; i++) {
+		bool agent = strcmp(keys[i].section, "agent") == 0;
+		void *base = agent ? (void *)c : &c->defaults;
+		int rc;
+
+		if (!agent && strcmp(keys[i].section, "policy") != 0)
+			continue;
+		rc = config_key_parse(&keys[i], keys[i].fallback, base, why, sizeof(why));
+		if (rc < 0) {
+			snprintf(err, err_size, "default of [%s] %s: %s", keys[i].section,
+				 keys[i].key, why);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+/* run_dir is the folder of the socket unless it is named. */
+static int set_run_dir(struct config *c)
+{
+	size_t len = (size_t)(strrchr(c->socket, '/') - c->socket);
+	char *dir;
+
+	if (*c->run_dir)
+		return 0;
+	dir = strndup(c->socket, MAX(len, (size_t)1));
+	if (!dir)
+		return -ENOMEM;
+	free(c->run_dir);
+	c->run_dir = dir;
+	return 0;
+}
+
+static int load(struct config *c, const char *path, char *err, size_t err_size)
+{
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	int rc;
+
+	if (!f) {
+		rc = -errno;
+		snprintf(err, err_size, "%s: %s", path, strerror(-rc));
+		return rc;
+	}
+	rc = set_defaults(c, err, err_size);
+	if (rc == 0)
+		rc = config_parse(c, f, err, err_size);
+	return rc;
+}
+
+int config_load(const char *path, struct config **out, char *err, size_t err_size)
+{
+	struct config *c = calloc(1, sizeof(*c));
+	int rc = -ENOMEM;
+
+	snprintf(err, err_size, "%s: %s", path, strerror(ENOMEM));
+	if (!c)
+		return rc;
+	c->path = strdup(path);
+	c->naming = naming_new();
+	if (c->path && c->naming)
+		rc = load(c, path, err, err_size);
+	if (rc == 0)
+		rc = set_run_dir(c);
+	if (rc < 0) {
+		config_free(c);
+		return rc;
+	}
+	*out = c;
+	return 0;
+}
