@@ -24,7 +24,7 @@ struct state_function {
 	uint64_t bin_ns;
 	uint32_t nbins;
 	uint32_t *bins;
-	uint64_t s1, s2; /* of the bins; recomputed on load */
+	uint64_t s1, s2; /* always those of the bins: state_add and a load work them out */
 	uint64_t oob;
 	uint64_t unbinned;
 	/* counters */
