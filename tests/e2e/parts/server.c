@@ -143,11 +143,9 @@ static void command(const char *line)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"unix", required_argument, NULL, 'u'},
-	    {"fd", required_argument, NULL, 'f'},
-	    {"threads", required_argument, NULL, 't'},
-	    {"accept-later", no_argument, NULL, 'a'},
-	    {0},
+	    {"unix", required_argument, NULL, 'u'},    {"fd", required_argument, NULL, 'f'},
+	    {"threads", required_argument, NULL, 't'}, {"accept-later", no_argument, NULL, 'a'},
+	    {"udp", no_argument, NULL, 'd'},           {0},
 	};
 	int opt, tcp4, tcp6, port4, port6, port_udp = 0;
 	char line[64];
