@@ -66,11 +66,19 @@ void hearth_policy_geometry(const struct hearth_policy *p, double *bin_s, uint32
 
 /* What a policy must be told that nobody knows live. The agent refuses specs with any. */
 enum hearth_policy_need {
-	HEARTH_NEEDS_NEXT = 1, /* call hearth_policy_foresee before every decide */
+	HEARTH_NEEDS_NEXT = 1,	   /* call hearth_policy_foresee before every decide */
+	HEARTH_NEEDS_TRAINING = 2, /* call hearth_policy_train before the first arrival */
 };
 unsigned int hearth_policy_needs(const struct hearth_policy *p);
 /* The idle time that decide is going to be judged by; INFINITY after the last arrival. */
 void hearth_policy_foresee(const struct hearth_policy *p, void *state, double next_idle_s);
+
+/*
+ * Arrivals of [start_s, end_s], ascending, to fit on instead of what is observed.
+ * scratch holds 2 n doubles.
+ */
+void hearth_policy_train(const struct hearth_policy *p, void *state, const double *t, size_t n,
+			 double start_s, double end_s, double *scratch);
 
 size_t hearth_policy_state_size(const struct hearth_policy *p);
 

@@ -53,6 +53,9 @@ struct policy_def {
 	void (*geometry)(const struct hearth_policy *p, double *bin_s, uint32_t *nbins);
 	/* Told the next idle time beforehand, if `needs` says so. */
 	void (*foresee)(const struct hearth_policy *p, void *state, double next_idle_s);
+	/* Given arrivals to fit on beforehand, likewise. */
+	void (*train)(const struct hearth_policy *p, void *state, const double *t, size_t n,
+		      double start_s, double end_s, double *scratch);
 	/* NULL: learns nothing but what the histogram holds. */
 	void (*observe)(const struct hearth_policy *p, void *state, const struct hearth_arrival *a);
 	void (*decide)(const struct hearth_policy *p, void *state, const struct hearth_hist *hist,
@@ -68,6 +71,8 @@ struct hearth_policy {
 extern const struct policy_def policy_none, policy_always, policy_fixed;
 extern const struct policy_def policy_skirental, policy_offline;
 extern const struct policy_def policy_hybrid;
+extern const struct policy_def policy_poisson, policy_hawkes, policy_hawkes_ttl;
+extern const struct policy_def policy_hawkes_approx, policy_hawkes_insample;
 
 /* One window, none if it is empty. */
 static inline void decide_window(struct hearth_decision *out, double open_s, double close_s,

@@ -23,7 +23,14 @@
 	X(offline, "offline", "offline", \
 	  "knows the next idle time: the bound for every policy (simulator only)") \
 	X(hybrid, "hybrid", "hybrid[:RANGE]", \
-	  "histogram of idle times; RANGE until it is representative")
+	  "histogram of idle times; RANGE until it is representative") \
+	X(poisson, "poisson", "poisson", "always or never, by the mean rate of arrivals") \
+	X(hawkes, "hawkes", "hawkes", "self-exciting arrivals: optimal keep-alive after each") \
+	X(hawkes_ttl, "hawkes-ttl", "hawkes-ttl", "self-exciting arrivals: mean optimal keep-alive") \
+	X(hawkes_approx, "hawkes-approx", "hawkes-approx", \
+	  "self-exciting arrivals: keep-alive without history, within 2x of the optimum") \
+	X(hawkes_insample, "hawkes-insample", "hawkes-insample", \
+	  "hawkes fitted to given arrivals, as a bound (simulator only)")
 /* clang-format on */
 
 #define INFO(def, name, usage, summary) {name, usage, summary},
@@ -115,6 +122,13 @@ void hearth_policy_foresee(const struct hearth_policy *p, void *state, double ne
 {
 	if (p->def->foresee)
 		p->def->foresee(p, state, next_idle_s);
+}
+
+void hearth_policy_train(const struct hearth_policy *p, void *state, const double *t, size_t n,
+			 double start_s, double end_s, double *scratch)
+{
+	if (p->def->train)
+		p->def->train(p, state, t, n, start_s, end_s, scratch);
 }
 
 const struct hearth_policy_info *hearth_policy_list(size_t *n)

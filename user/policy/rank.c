@@ -12,6 +12,7 @@
 
 #include <hearth/rank.h>
 
+#include "policy/random.h"
 #include "policy/spec.h"
 
 #define TTL_MB_PER_MINUTE 400
@@ -193,16 +194,6 @@ static bool may_go(const struct hearth_ranker *r, const struct hearth_rank_pool 
 	return r->def != &ttl_dynamic || now_s - item->last_s > ttl_s(pool);
 }
 
-/* splitmix64 */
-static uint64_t next_random(uint64_t *rng)
-{
-	uint64_t z = *rng += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
 /* One pass: the k-th candidate takes the place with probability 1/k. */
 static long random_victim(const struct hearth_ranker *r, struct hearth_rank_pool *pool,
 			  double now_s, struct hearth_rank_item *const items[], size_t n)
@@ -211,7 +202,7 @@ static long random_victim(const struct hearth_ranker *r, struct hearth_rank_pool
 	long victim = -1;
 
 	for (size_t i = 0; i < n; i++) {
-		if (may_go(r, pool, now_s, items[i]) && next_random(&pool->rng) % ++candidates == 0)
+		if (may_go(r, pool, now_s, items[i]) && random_bits(&pool->rng) % ++candidates == 0)
 			victim = i;
 	}
 	return victim;
