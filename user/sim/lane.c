@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "sim/lane.h"
+
+#define ALIGN(n) (((n) + 15) & ~(size_t)15)
+
+struct lane *lane_new(const struct hearth_policy *p)
+{
+	size_t state = ALIGN(hearth_policy_state_size(p));
+	size_t self = ALIGN(sizeof(struct lane));
+	double bin_s;
+	uint32_t nbins;
+	struct lane *l;
+
+	hearth_policy_geometry(p, &bin_s, &nbins);
+	l = calloc(1, self + state + nbins * sizeof(uint32_t));
+	if (!l)
+		return NULL;
+	l->state = (char *)l + self;
+	l->hist.bins = (uint32_t *)((char *)l->state + state);
+	l->hist.view.bins = l->hist.bins;
+	l->hist.view.nbins = nbins;
+	l->hist.view.bin_s = bin_s;
+	return l;
+}
+
+void lane_free(struct lane *l)
+{
+	free(l);
+}
+
+static void decide(struct lane *l, const struct hearth_policy *p, double next_idle_s,
+		   struct hearth_decision *out)
+{
+	if (hearth_policy_needs(p) & HEARTH_NEEDS_NEXT)
+		hearth_policy_foresee(p, l->state, next_idle_s);
+	hearth_policy_decide(p, l->state, &l->hist.view, out);
+}
+
+/* Pay for the windows up to idle time x; is it loaded at x? */
+static bool charge(struct sim_tally *tally, const struct hearth_decision *d, double x)
+{
+	bool loaded = false;
+
+	for (unsigned int i = 0; i < d->n && d->w[i].open_s <= x; i++) {
+		loaded = x < d->w[i].close_s;
+		tally->waste_s += (loaded ? x : d->w[i].close_s) - d->w[i].open_s;
+		tally->prewarms += d->w[i].open_s > 0;
+	}
+	return loaded;
+}
+
+void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, double busy_s)
+{
+	struct hearth_arrival a = {.t_s = t_s, .idle_s = -1, .iat_s = -1};
+	struct hearth_decision d;
+	double x = t_s - l->end_s;
+
+	if (!l->tally.arrivals++) {
+		l->tally.cold++;
+		l->end_s = t_s;
+	} else if (x < 0) { /* joins what is in flight: no idle time is closed */
+		l->end_s = fmax(l->end_s, t_s + busy_s);
+		return;
+	} else {
+		decide(l, p, x, &d);
+		l->tally.cold += !charge(&l->tally, &d, x);
+		hearth_hist_add(&l->hist, x);
+		a.idle_s = x;
+		a.iat_s = t_s - l->arrival_s;
+	}
+	hearth_policy_observe(p, l->state, &a);
+	l->arrival_s = t_s;
+	l->end_s = t_s + busy_s;
+}
+
+void lane_finish(struct lane *l, const struct hearth_policy *p, double end_s)
+{
+	struct hearth_decision d;
+	double x = end_s - l->end_s;
+
+	if (!l->tally.arrivals || x <= 0)
+		return;
+	decide(l, p, INFINITY, &d);
+	charge(&l->tally, &d, nextafter(x, 0));
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * One unit under one policy: the semantics of the simulator, arrival by
+ * arrival. The first arrival is cold; one at idle time x is warm iff a window
+ * has open <= x < close; loaded time between arrivals is waste.
+ */
+#ifndef HEARTH_SIM_LANE_H
+#define HEARTH_SIM_LANE_H
+
+#include <hearth/policy.h>
+
+struct sim_tally {
+	uint64_t arrivals;
+	uint64_t cold;
+	uint64_t prewarms; /* loads ahead of an arrival: windows that opened after 0 */
+	double waste_s;
+};
+
+struct lane {
+	double end_s;     /* nothing is in flight from here on */
+	double arrival_s; /* the last one that closed an idle time */
+	struct sim_tally tally;
+	struct hearth_hist_buf hist;
+	void *state;
+};
+
+/* On the heap, with the histogram and the state that the policy wants; NULL: no memory. */
+struct lane *lane_new(const struct hearth_policy *p);
+void lane_free(struct lane *l);
+
+/* An arrival at t_s, not before the one before it, that runs for busy_s. */
+void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, double busy_s);
+
+/* Charge the time after the last arrival up to the end of the trace. */
+void lane_finish(struct lane *l, const struct hearth_policy *p, double end_s);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/util.h"
+#include "sim/replay.h"
+
+struct replay {
+	const struct hearth_policy *const *policies;
+	size_t npolicies;
+	struct replay_options options;
+	struct lane **lanes; /* [unit * npolicies + policy] */
+	size_t units;        /* lanes there is room for */
+	/* One block: */
+	const struct trace_unit *info;
+	const struct trace_block *block;
+	struct work *work;
+	size_t work_cap, nwork;
+	double end_s;
+	atomic_size_t next;
+	atomic_int error;
+};
+
+/* A unit's slice of the block; the long ones first, so that no thread is left with one. */
+struct work {
+	uint32_t slice;
+	uint64_t arrivals;
+};
+
+static uint64_t mix(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15); /* splitmix64 */
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+	return z ^ (z >> 31);
+}
+
+void jitter_start(struct jitter *j, uint64_t seed, const char *unit, double t_s)
+{
+	uint64_t h = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (; *unit; unit++)
+		h = (h ^ (unsigned char)*unit) * 0x100000001b3;
+	j->rng = seed ^ h ^ ((uint64_t)t_s << 20);
+	j->log_left = 0;
+}
+
+double jitter_next(struct jitter *j, uint32_t left)
+{
+	double u = ((mix(&j->rng) >> 11) + 0.5) * 0x1p-53;
+
+	/* The smallest of `left` uniforms on what is left: 1 - u^(1/left). */
+	j->log_left += log(u) / left;
+	return -expm1(j->log_left);
+}
+
+int replay_new(const struct hearth_policy *const policies[], size_t n,
+	       const struct replay_options *options, struct replay **out)
+{
+	struct replay *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->policies = policies;
+	r->npolicies = n;
+	r->options = *options;
+	if (!r->options.threads)
+		r->options.threads = MAX(1L, sysconf(_SC_NPROCESSORS_ONLN));
+	*out = r;
+	return 0;
+}
+
+void replay_free(struct replay *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->units * r->npolicies; i++)
+		lane_free(r->lanes[i]);
+	free(r->lanes);
+	free(r->work);
+	free(r);
+}
+
+const struct sim_tally *replay_tally(const struct replay *r, size_t p, size_t u)
+{
+	const struct lane *l = u < r->units ? r->lanes[u * r->npolicies + p] : NULL;
+
+	return l ? &l->tally : NULL;
+}
+
+static void arrive_jittered(struct lane *l, const struct hearth_policy *p, struct replay *r,
+			    const struct trace_unit *unit, const struct trace_run *run)
+{
+	double busy_s = r->options.durations ? run->busy_s : 0;
+	struct jitter j;
+
+	jitter_start(&j, r->options.seed, unit->name, run->t_s);
+	for (uint32_t i = 0; i < run->n; i++)
+		lane_arrive(l, p, run->t_s + r->block->span_s * jitter_next(&j, run->n - i),
+			    busy_s);
+}
+
+static void feed(struct replay *r, const struct trace_slice *s, size_t policy)
+{
+	struct lane **slot = &r->lanes[s->unit * r->npolicies + policy];
+	const struct hearth_policy *p = r->policies[policy];
+	const struct trace_unit *unit = &r->info[s->unit];
+	double span_s = r->block->span_s;
+
+	if (!*slot)
+		*slot = lane_new(p);
+	if (!*slot) {
+		atomic_store(&r->error, -ENOMEM);
+		return;
+	}
+	for (uint32_t k = 0; k < s->n; k++) {
+		const struct trace_run *run = &r->block->runs[s->first + k];
+		double busy_s = r->options.durations ? run->busy_s : 0;
+
+		if (r->options.jitter && span_s > 0) {
+			arrive_jittered(*slot, p, r, unit, run);
+			continue;
+		}
+		for (uint32_t i = 0; i < run->n; i++)
+			lane_arrive(*slot, p, run->t_s + i * span_s / run->n, busy_s);
+	}
+}
+
+static void *feed_thread(void *arg)
+{
+	struct replay *r = arg;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&r->next, 1)) < r->nwork * r->npolicies)
+		feed(r, &r->block->slices[r->work[i / r->npolicies].slice], i % r->npolicies);
+	return NULL;
+}
+
+static void *finish_thread(void *arg)
+{
+	struct replay *r = arg;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&r->next, 1)) < r->units * r->npolicies)
+		if (r->lanes[i])
+			lane_finish(r->lanes[i], r->policies[i % r->npolicies], r->end_s);
+	return NULL;
+}
+
+/* Run f on all threads, this one too. Fewer threads than wanted is no error. */
+static void in_parallel(struct replay *r, void *(*f)(void *))
+{
+	pthread_t id[64];
+	unsigned int n = 0;
+
+	atomic_store(&r->next, 0);
+	while (n + 1 < MIN(r->options.threads, 64u) && !pthread_create(&id[n], NULL, f, r))
+		n++;
+	f(r);
+	while (n)
+		pthread_join(id[--n], NULL);
+}
+
+static int more_units(struct replay *r, size_t n)
+{
+	struct lane **grown;
+
+	if (n <= r->units)
+		return 0;
+	grown = realloc(r->lanes, n * r->npolicies * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	memset(grown + r->units * r->npolicies, 0, (n - r->units) * r->npolicies * sizeof(*grown));
+	r->lanes = grown;
+	r->units = n;
+	return 0;
+}
+
+static int work_order(const void *x, const void *y)
+{
+	const struct work *a = x, *b = y;
+
+	if (a->arrivals != b->arrivals)
+		return a->arrivals > b->arrivals ? -1 : 1;
+	return (a->slice > b->slice) - (a->slice < b->slice);
+}
+
+static int list_work(struct replay *r, const struct trace_block *b)
+{
+	if (b->nslices > r->work_cap) {
+		struct work *grown = realloc(r->work, b->nslices * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		r->work = grown;
+		r->work_cap = b->nslices;
+	}
+	for (size_t i = 0; i < b->nslices; i++) {
+		const struct trace_slice *s = &b->slices[i];
+
+		r->work[i] = (struct work){.slice = i};
+		for (uint32_t k = 0; k < s->n; k++)
+			r->work[i].arrivals += b->runs[s->first + k].n;
+	}
+	r->nwork = b->nslices;
+	qsort(r->work, r->nwork, sizeof(*r->work), work_order);
+	return 0;
+}
+
+int replay_run(struct replay *r, struct trace *t)
+{
+	struct trace_info info;
+	size_t n;
+	int rc;
+
+	while ((rc = trace_next(t, &r->block)) > 0) {
+		r->info = trace_units(t, &n);
+		rc = more_units(r, n);
+		if (!rc)
+			rc = list_work(r, r->block);
+		if (rc)
+			return rc;
+		in_parallel(r, feed_thread);
+		if (r->error)
+			return r->error;
+	}
+	if (rc)
+		return rc;
+	trace_info(t, &info);
+	r->end_s = info.end_s;
+	in_parallel(r, finish_thread);
+	return 0;
+}

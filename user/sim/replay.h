@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Window policies over a trace: every unit under every policy, on all
+ * processors. Units are independent, so the result does not depend on the
+ * number of threads.
+ */
+#ifndef HEARTH_SIM_REPLAY_H
+#define HEARTH_SIM_REPLAY_H
+
+#include <stdbool.h>
+
+#include <hearth/policy.h>
+
+#include "sim/lane.h"
+#include "trace/trace.h"
+
+struct replay_options {
+	bool durations; /* executions take their time; else 0 s */
+	bool jitter;    /* binned arrivals uniformly in their bin; else evenly */
+	uint64_t seed;
+	unsigned int threads; /* 0: one per processor */
+};
+
+struct replay;
+
+/* The policies stay the caller's. 0 or -ENOMEM. */
+int replay_new(const struct hearth_policy *const policies[], size_t n,
+	       const struct replay_options *options, struct replay **out);
+void replay_free(struct replay *r);
+
+/* Read the trace to its end: 0, or -errno (a message is in the trace's err). */
+int replay_run(struct replay *r, struct trace *t);
+
+/* What policy p cost unit u; NULL if the unit had no arrival. */
+const struct sim_tally *replay_tally(const struct replay *r, size_t p, size_t u);
+
+/* The i-th of n sorted uniforms on [0, 1), drawn one after the other. */
+struct jitter {
+	uint64_t rng;
+	double log_left; /* log of the share of the bin that is left */
+};
+void jitter_start(struct jitter *j, uint64_t seed, const char *unit, double t_s);
+double jitter_next(struct jitter *j, uint32_t left);
+
+#endif
