@@ -1,38 +1,67 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* hearth ls: one line per function, or its name alone for scripts. */
+#include <errno.h>
+#include <string.h>
+
 #include "cli/agent.h"
 #include "cli/commands.h"
+#include "cli/view.h"
 
 const struct cli_option cmd_ls_options[] = {
     {'n', "names", NULL, "only the names, one a line"},
+    {'s', "sort", "COLUMN", "sort by this column (default name)"},
+    {'r', "reverse", NULL, "the other way round"},
+    {'f', "filter", "TEXT", "only functions whose name, tier, mode or policy contains TEXT"},
     {0},
 };
 
-static void print_names(struct cli *cli, const json_t *functions)
+static void print_rows(struct cli *cli, struct view *view, bool names)
 {
-	json_t *function;
-	size_t i;
+	struct file_pen pen = pen_open(cli);
 
-	json_array_foreach (functions, i, function)
-		fprintf(cli->out, "%s\n", json_string_value(json_object_get(function, "name")));
+	for (size_t i = 0; names && i < view->n; i++)
+		pen_print(&pen.pen, STYLE_PLAIN, "%s\n", view->rows[i].name);
+	if (names)
+		return;
+	view_draw_head(&pen.pen, view);
+	for (size_t i = 0; i < view->n; i++)
+		view_draw_row(&pen.pen, view, i, false);
+	if (!view->n)
+		pen_print(&pen.pen, STYLE_DIM,
+			  "no functions: does a rule of the config match their cgroups?\n");
 }
 
 int cmd_ls(struct cli *cli)
 {
+	struct view view = {0};
+	const char *filter = "";
+	bool names = false, reverse = false;
+	int c, status, sort = 0;
 	json_t *answer;
-	int c, status;
 
-	while ((c = cli_option(cli)) >= 0)
-		; /* --names is the only one, and for now the only form */
+	while ((c = cli_option(cli)) >= 0) {
+		names |= c == 'n';
+		reverse |= c == 'r';
+		if (c == 'f')
+			filter = cli->arg;
+		if (c == 's' && (sort = view_sort_option(cli)) < 0)
+			return CLI_USAGE;
+	}
 	if (c == CLI_STOP)
 		return CLI_USAGE;
 	status = agent_get(cli, "/v1/functions", &answer);
 	if (status)
 		return status;
-	if (cli->json)
+	if (cli->json) {
 		agent_print_json(cli, answer);
-	else
-		print_names(cli, json_object_get(answer, "functions"));
-	json_decref(answer);
+		json_decref(answer);
+		return CLI_OK;
+	}
+	if (view_load(&view, answer))
+		return agent_failed(cli, -EPROTO, NULL);
+	view_filter(&view, filter);
+	view_sort(&view, sort, reverse);
+	print_rows(cli, &view, names);
+	view_done(&view);
 	return CLI_OK;
 }
