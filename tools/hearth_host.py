@@ -72,6 +72,13 @@ class Subtree:
     def freeze(self, relative, value):
         (self.path / relative / "cgroup.freeze").write_text(f"{value}\n")
 
+    def kill(self, relative):
+        """SIGKILL to every process below, frozen or not; a cgroup that is gone is fine."""
+        try:
+            (self.path / relative / "cgroup.kill").write_text("1\n")
+        except FileNotFoundError:
+            pass
+
     def all(self):
         """Every cgroup of the subtree, children before their parents."""
         return [pathlib.Path(d) for d, _, _ in os.walk(self.path, topdown=False)]
@@ -92,7 +99,7 @@ class Subtree:
 
         if directory.exists():
             (directory / "cgroup.freeze").write_text("0\n")
-            (directory / "cgroup.kill").write_text("1\n")
+            self.kill(directory)
             wait_for(gone, 10, f"rmdir {directory}")
 
     def close(self):

@@ -162,7 +162,8 @@ class World:
 class Part:
     """A child process of the tests that talks in lines."""
 
-    def __init__(self, start):
+    def __init__(self, world, cgroup, start):
+        self.world, self.cgroup = world, cgroup
         self.process = start(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines = queue.Queue()
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -186,6 +187,8 @@ class Part:
         return line
 
     def end(self):
+        """Kills it and all that it left in its cgroup."""
+        self.world.subtree.kill(self.cgroup)
         self.process.kill()
         self.process.wait()
         self.reader.join()
@@ -197,12 +200,10 @@ class Server(Part):
     """The test server (C by default) in the cgroup of an instance."""
 
     def __init__(self, world, name, instance="1", argv=None, args=(), where=None, prefix=(), **options):
-        self.name, self.instance = name, instance
-        self.cgroup = where or f"fn/{name}/{instance}"
-        self.world = world
+        cgroup = where or f"fn/{name}/{instance}"
         self.unix = str(world.directory / f"{next(_serial)}.sock")
         full = [*prefix, *(argv or SERVER), "--unix", self.unix, *args]
-        super().__init__(lambda **pipes: world.subtree.spawn(self.cgroup, full, **pipes, **options))
+        super().__init__(world, cgroup, lambda **pipes: world.subtree.spawn(cgroup, full, **pipes, **options))
         world.servers.append(self)
         ready = dict(word.split("=") for word in self.expect("ready").split()[1:])
         self.ports = {key: int(value) for key, value in ready.items()}
@@ -220,8 +221,8 @@ class Spawner(Part):
 
     def __init__(self, world, name, instance="1", prefix=()):
         full = [*prefix, PARTS / "spawner"]
-        self.cgroup = f"fn/{name}/{instance}"
-        super().__init__(lambda **pipes: world.subtree.spawn(self.cgroup, full, **pipes))
+        cgroup = f"fn/{name}/{instance}"
+        super().__init__(world, cgroup, lambda **pipes: world.subtree.spawn(cgroup, full, **pipes))
         world.servers.append(self)
         self.expect("ready")
         wait_for(lambda: world.instance(name, instance), 5, f"{name}/{instance} registered")
