@@ -110,8 +110,8 @@ DEMO := $(addprefix $(B)/demo/,thumbnail rank watchdog) $(B)/hearth-load
 $(B)/demo/%: $(B)/demo/functions/%.o $(B)/demo/functions/httpd.o
 	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
 
-$(B)/hearth-load: $(patsubst %.c,$(B)/%.o,$(wildcard demo/load/*.c)) $(B)/libhearth-lib.a
-	$(CC) $(LDFLAGS) -o $@ $^ -luv -lm
+$(B)/hearth-load: $(patsubst %.c,$(B)/%.o,$(wildcard demo/load/*.c)) $(B)/libhearth-trace.a $(B)/libhearth-lib.a
+	$(CC) $(LDFLAGS) -o $@ $^ -luv -ljansson -lz -lm
 
 demo: ## show it on live functions under a replayed load (root)
 	@deploy/deps build demo
@@ -126,9 +126,19 @@ check: ## install what is missing, build, run every test (root: also the end-to-
 	@$(MAKE) --no-print-directory tests
 	@tests/run
 
+# ---- benchmarks
+BENCH := $(addprefix $(B)/bench/,hooks wake policy load)
+$(B)/tests/bench/hooks.o: | $(B)/hearth.skel.h
+$(BENCH): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/common.o $(B)/libhearth-policy.a $(B)/libhearth-lib.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf -lz -lm -lpthread
+
+bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; some minutes)
+	@tests/bench/run.py --write
+
 clean: ## remove build/
 	rm -rf $(B)
 
-.PHONY: all help unit tests check demo clean
+.PHONY: all help unit tests check demo bench clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -4,7 +4,7 @@
 policy) freezes real cgroups and is then killed, stopped, muted or starved:
 nothing that it froze may stay frozen, nothing else may be thawed.
 
-Usage: test_guard.py [unittest options]; GUARD_AGENT names the binary.
+Usage: test_guard.py [unittest options]; HEARTH_BUILD names the build folder.
 """
 import os
 import random
@@ -18,7 +18,7 @@ import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-AGENT = os.environ.get("GUARD_AGENT", os.path.join(ROOT, "build/e2e/guard_agent"))
+AGENT = os.path.join(os.environ.get("HEARTH_BUILD", os.path.join(ROOT, "build")), "e2e/guard_agent")
 DEADLINE_S = 10  # for conditions; how long they really took is printed
 
 

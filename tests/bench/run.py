@@ -1,0 +1,244 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Runs the benchmarks and writes their tables. Needs root.
+
+    tests/bench/run.py [--only NAME...] [--write]
+
+Tables go to stdout as Markdown and, as JSON lines, to build/bench/results.json.
+--write also renews docs/benchmarks.md. Figures have targets but nothing fails
+on a time: a slow or busy machine is not a bug.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPO / "tools"))
+from hearth_host import BUILD, Hearthd, Subtree, wait_for  # noqa: E402
+
+BENCH = BUILD / "bench"
+NAME = f"hearth-bench-{os.getpid()}"
+FUNCTIONS = 20
+RATES = (0, 1000, 5000, 10000)
+PAPER_STEP_NS = 835_700  # Shahrad et al., ATC 2020, section 5.3: 835.7 us per policy update
+CONFIG = {
+    "agent": {"mode": "manage"},
+    "policy": {"default": "always", "debounce": "0s", "idle_grace": "0s", "startup_grace": "0s",
+               "syn_hold": "100ms"},
+    "rule bench": {"match": NAME + "/{function}/{instance}"},
+}
+
+
+class World:
+    """A cgroup of our own and a hearthd that looks at nothing else."""
+
+    def __init__(self, policy="always"):
+        self.subtree = Subtree(NAME)
+        config = dict(CONFIG, policy=dict(CONFIG["policy"], default=policy))
+        self.agent = Hearthd(NAME, BENCH / "run", config)
+
+    def __enter__(self):
+        self.agent.start()
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self.agent.close()
+        finally:
+            self.subtree.close()
+
+
+def figures(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def run(program, *arguments):
+    argv = [BENCH / program, *arguments]
+    print(f"running {program} {' '.join(map(str, arguments))}", file=sys.stderr)
+    done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{program} failed")
+    return figures(done.stdout)
+
+
+def bench_hooks():
+    return run("hooks")
+
+
+def bench_wake():
+    rows = []
+    with World() as world:
+        (world.subtree.path / "wake").mkdir()
+        rows += run("wake", "hearthd", f"{NAME}/wake", world.agent.socket, "wake")
+    for variant in ("proxy", "poll"):
+        rows += run("wake", variant, f"{NAME}-{variant}")
+    return rows
+
+
+def bench_policy():
+    return run("policy")
+
+
+def bench_load():
+    with World(policy="hybrid:240") as world:
+        argv = [BENCH / "load", NAME, FUNCTIONS, world.agent.process.pid, *RATES]
+        print(f"running load at {RATES} invocations/s", file=sys.stderr)
+        load = subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                text=True)
+        rows = []
+        for line in load.stdout:
+            rows.append(json.loads(line))
+            if rows[-1]["bench"] == "load_sent":
+                break
+        if not rows or rows[-1]["bench"] != "load_sent":
+            sys.exit("load failed")
+        sent = rows.pop()["requests"]
+        seen = {}
+
+        def all_counted():
+            seen["n"] = sum(f["invocations"] for f in world.agent.functions().values())
+            return seen["n"] == sent
+
+        wait_for(all_counted, 5, lambda: f"hearthd counted {seen['n']}, sent were {sent:.0f}")
+        load.communicate("\n")
+        return rows
+
+
+BENCHES = {"hooks": bench_hooks, "wake": bench_wake, "policy": bench_policy, "load": bench_load}
+
+
+# ---- tables
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]) + "\n"
+
+
+def of(rows, bench):
+    return [r for r in rows if r["bench"] == bench]
+
+
+def ratio_table(rows):
+    targets = {("http", "direction"): "1.05", ("http", "http1"): "1.07", ("fork_exec", "http1"): "1.02"}
+    what = {"http": "HTTP ping-pong", "fork_exec": "fork + exec + wait"}
+    found = of(rows, "http") + of(rows, "fork_exec")
+    return table(("work", "hooks", "with / without", "quartiles", "CPU time ratio", "without, us", "with, us",
+                  "target"),
+                 [(what[r["bench"]], r["variant"], f"**{r['ratio']:.3f}**",
+                   f"{r['ratio_p25']:.3f} - {r['ratio_p75']:.3f}", f"{r['cpu_ratio']:.3f}",
+                   f"{r['without_us']:.1f}", f"{r['with_us']:.1f}",
+                   targets.get((r["bench"], r["variant"]), "-")) for r in found])
+
+
+def program_table(rows):
+    names, cells = [], {}
+    variants = []
+    for r in of(rows, "program"):
+        name, variant = r["variant"].split(" @ ")
+        if name not in names:
+            names.append(name)
+        if variant not in variants:
+            variants.append(variant)
+        cells[name, variant] = f"{r['ns']:.0f}"
+    return table(("program", *variants),
+                 [(n, *(cells.get((n, v), "-") for v in variants)) for n in names])
+
+
+def wake_table(rows):
+    return table(("woken by, connection", "warm p50", "warm p99", "frozen p50", "frozen p99", "added p50",
+                  "target"),
+                 [(r["variant"], f"{r['warm_p50_us']:.0f}", f"{r['warm_p99_us']:.0f}",
+                   f"{r['frozen_p50_us']:.0f}", f"{r['frozen_p99_us']:.0f}", f"**{r['added_p50_us']:.0f}**",
+                   "120" if r["variant"] == "hearthd, keep-alive" else "-") for r in of(rows, "wake")])
+
+
+def policy_table(rows):
+    return table(("policy", "p50, ns", "p99 of rounds, ns", "target, ns", "against the paper's 835.7 us"),
+                 [(r["variant"], f"**{r['ns_p50']:.0f}**", f"{r['ns_p99']:.0f}",
+                   "1000" if r["variant"].startswith("hybrid") else "-",
+                   f"{PAPER_STEP_NS / r['ns_p50']:.0f} times less"
+                   if r["variant"].startswith("hybrid") else "-") for r in of(rows, "policy_step")])
+
+
+def load_table(rows):
+    return table(("invocations/s asked", "reached", "hearthd CPU, % of one core", "us per invocation"),
+                 [(r["variant"], f"{r['rate']:.0f}", f"**{r['cpu_percent']:.2f}**",
+                   f"{r['cpu_us_per_invocation']:.2f}" if r["rate"] else "-") for r in of(rows, "load")])
+
+
+def machine():
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo")
+                if line.startswith("model name")), platform.machine())
+    memory = int(open("/proc/meminfo").readline().split()[1]) / 2**20
+    return f"{os.cpu_count()} x {cpu}, {memory:.0f} GB, Linux {platform.release()}"
+
+
+SECTIONS = {
+    "hooks": ("What the hooks cost", """
+Client and server share one CPU and one keep-alive connection; the server lives in an instance, the
+client outside. Rounds of 10,000 requests (150 for fork+exec) with and without the hooks alternate and
+swap their order, so a drift of the machine cancels out; the figure is the median of 40 ratios. The CPU
+time ratio counts only the CPU time of both sides. Every request is an edge from idle to busy and back,
+the most expensive kind. The run is void unless the hooks counted exactly the requests sent.
+
+{ratio}
+Nanoseconds per run of a program, from `bpf_stats`, which itself adds some 50 ns to each. In all columns
+there are requests on one connection, new connections, fork+exec and freezes.
+
+{program}"""),
+    "wake": ("What a frozen instance costs its next client", """
+Microseconds from the client's `write` (or `connect`) to the whole answer; 800 requests to a warm and 800
+to a frozen instance in turns. `hearthd` is the real agent with its wake thread. For comparison, what one
+would build without kernel hooks: `proxy` is a TCP proxy in the path that thaws on the first byte (it also
+costs every warm request a second hop), `poll` looks at /proc/net/tcp every 10 ms.
+
+{wake}"""),
+    "policy": ("What a decision costs", """
+One step counts an idle time, learns the arrival and decides the next windows.
+
+{policy}"""),
+    "load": ("What hearthd costs", """
+CPU time of all threads of hearthd while 20 functions in turn are invoked at a fixed rate for 10 s, every
+invocation an edge from idle to busy. hearthd is in manage mode with `hybrid:240`.
+
+{load}"""),
+}
+TABLES = {"ratio": ratio_table, "program": program_table, "wake": wake_table, "policy": policy_table,
+          "load": load_table}
+
+
+def document(rows, names):
+    text = ["# Benchmarks\n",
+            f"Made by `make bench` (root) on {machine()}.",
+            "Targets are goals of the design; nothing in the tests depends on a time.\n"]
+    for name in names:
+        title, body = SECTIONS[name]
+        filled = {key: make(rows) for key, make in TABLES.items() if "{" + key + "}" in body}
+        text += [f"## {title}", body.strip().format(**filled)]
+    return "\n".join(text).rstrip() + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs the benchmarks.")
+    parser.add_argument("--only", nargs="+", choices=BENCHES, default=list(BENCHES), metavar="NAME",
+                        help=f"of {', '.join(BENCHES)}")
+    parser.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("the benchmarks need root: they load BPF programs and make cgroups")
+    if options.write and len(options.only) < len(BENCHES):
+        sys.exit("--write needs all benchmarks")
+    rows = [row for name in options.only for row in BENCHES[name]()]
+    with open(BENCH / "results.json", "w") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+    text = document(rows, options.only)
+    print(text, end="")
+    if options.write:
+        (REPO / "docs/benchmarks.md").write_text(text)
+
+
+main()
