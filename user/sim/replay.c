@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
-#include <math.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/util.h"
+#include "sim/jitter.h"
+#include "sim/parallel.h"
 #include "sim/replay.h"
 
 struct replay {
@@ -21,7 +21,6 @@ struct replay {
 	struct work *work;
 	size_t work_cap, nwork;
 	double end_s;
-	atomic_size_t next;
 	atomic_int error;
 };
 
@@ -30,34 +29,6 @@ struct work {
 	uint32_t slice;
 	uint64_t arrivals;
 };
-
-static uint64_t mix(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15); /* splitmix64 */
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
-
-void jitter_start(struct jitter *j, uint64_t seed, const char *unit, double t_s)
-{
-	uint64_t h = 0xcbf29ce484222325; /* FNV-1a */
-
-	for (; *unit; unit++)
-		h = (h ^ (unsigned char)*unit) * 0x100000001b3;
-	j->rng = seed ^ h ^ ((uint64_t)t_s << 20);
-	j->log_left = 0;
-}
-
-double jitter_next(struct jitter *j, uint32_t left)
-{
-	double u = ((mix(&j->rng) >> 11) + 0.5) * 0x1p-53;
-
-	/* The smallest of `left` uniforms on what is left: 1 - u^(1/left). */
-	j->log_left += log(u) / left;
-	return -expm1(j->log_left);
-}
 
 int replay_new(const struct hearth_policy *const policies[], size_t n,
 	       const struct replay_options *options, struct replay **out)
@@ -69,8 +40,6 @@ int replay_new(const struct hearth_policy *const policies[], size_t n,
 	r->policies = policies;
 	r->npolicies = n;
 	r->options = *options;
-	if (!r->options.threads)
-		r->options.threads = MAX(1L, sysconf(_SC_NPROCESSORS_ONLN));
 	*out = r;
 	return 0;
 }
@@ -131,39 +100,19 @@ static void feed(struct replay *r, const struct trace_slice *s, size_t policy)
 	}
 }
 
-static void *feed_thread(void *arg)
+static void feed_one(void *arg, size_t i)
 {
 	struct replay *r = arg;
-	size_t i;
 
-	while ((i = atomic_fetch_add(&r->next, 1)) < r->nwork * r->npolicies)
-		feed(r, &r->block->slices[r->work[i / r->npolicies].slice], i % r->npolicies);
-	return NULL;
+	feed(r, &r->block->slices[r->work[i / r->npolicies].slice], i % r->npolicies);
 }
 
-static void *finish_thread(void *arg)
+static void finish_one(void *arg, size_t i)
 {
 	struct replay *r = arg;
-	size_t i;
 
-	while ((i = atomic_fetch_add(&r->next, 1)) < r->units * r->npolicies)
-		if (r->lanes[i])
-			lane_finish(r->lanes[i], r->policies[i % r->npolicies], r->end_s);
-	return NULL;
-}
-
-/* Run f on all threads, this one too. Fewer threads than wanted is no error. */
-static void in_parallel(struct replay *r, void *(*f)(void *))
-{
-	pthread_t id[64];
-	unsigned int n = 0;
-
-	atomic_store(&r->next, 0);
-	while (n + 1 < MIN(r->options.threads, 64u) && !pthread_create(&id[n], NULL, f, r))
-		n++;
-	f(r);
-	while (n)
-		pthread_join(id[--n], NULL);
+	if (r->lanes[i])
+		lane_finish(r->lanes[i], r->policies[i % r->npolicies], r->end_s);
 }
 
 static int more_units(struct replay *r, size_t n)
@@ -225,7 +174,7 @@ int replay_run(struct replay *r, struct trace *t)
 			rc = list_work(r, r->block);
 		if (rc)
 			return rc;
-		in_parallel(r, feed_thread);
+		parallel(r->nwork * r->npolicies, r->options.threads, feed_one, r);
 		if (r->error)
 			return r->error;
 	}
@@ -233,6 +182,6 @@ int replay_run(struct replay *r, struct trace *t)
 		return rc;
 	trace_info(t, &info);
 	r->end_s = info.end_s;
-	in_parallel(r, finish_thread);
+	parallel(r->units * r->npolicies, r->options.threads, finish_one, r);
 	return 0;
 }

@@ -34,12 +34,4 @@ int replay_run(struct replay *r, struct trace *t);
 /* What policy p cost unit u; NULL if the unit had no arrival. */
 const struct sim_tally *replay_tally(const struct replay *r, size_t p, size_t u);
 
-/* The i-th of n sorted uniforms on [0, 1), drawn one after the other. */
-struct jitter {
-	uint64_t rng;
-	double log_left; /* log of the share of the bin that is left */
-};
-void jitter_start(struct jitter *j, uint64_t seed, const char *unit, double t_s);
-double jitter_next(struct jitter *j, uint32_t left);
-
 #endif

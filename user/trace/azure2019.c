@@ -166,11 +166,11 @@ static int read_labels(struct azure *a, struct lines *l, struct cursor c)
 		cursor_next(&c, &f);
 	a->minutes = 0;
 	while (cursor_next(&c, &f)) {
-		if (!field_count(&f, MINUTES, &label) || !label || (expect && label != expect))
+		if (!lines_count(&f, MINUTES, &label) || !label || (expect && label != expect))
 			return lines_error(l, f.col,
 					   "column \"%.*s\"; accepted: minutes in order, "
 					   "from 1 to %d",
-					   field_show(&f), f.s, MINUTES);
+					   lines_show(&f), f.s, MINUTES);
 		if (!a->minutes++)
 			a->first_minute = label;
 		expect = label + 1;
@@ -197,11 +197,11 @@ static int read_counts(struct azure *a, struct lines *l, struct cursor *c)
 		if (!cursor_next(c, &f))
 			return lines_error(l, cursor_col(c), "%u minutes; the header has %u", m,
 					   a->minutes);
-		if (!field_count(&f, UINT32_MAX, &n))
+		if (!lines_count(&f, UINT32_MAX, &n))
 			return lines_error(l, f.col,
 					   "minute %u is \"%.*s\"; accepted: an integer "
 					   "from 0 to %u",
-					   a->first_minute + m, field_show(&f), f.s, UINT32_MAX);
+					   a->first_minute + m, lines_show(&f), f.s, UINT32_MAX);
 		if (n)
 			a->cells[a->ncells++] = (struct cell){m, n};
 	}

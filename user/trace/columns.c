@@ -39,7 +39,7 @@ static bool matches(const struct kind *k, struct cursor header, struct columns *
 		bool known = false;
 
 		for (int i = 0; i < COLUMNS_MAX && k->columns[i].name; i++) {
-			if (!field_is(&f, k->columns[i].name) || out->at[i] >= 0)
+			if (!lines_is(&f, k->columns[i].name) || out->at[i] >= 0)
 				continue;
 			out->at[i] = out->n;
 			known = true;
@@ -93,10 +93,10 @@ int columns_split(struct lines *l, struct cursor row, const struct columns *c,
 int columns_number(struct lines *l, const struct columns *c, const struct field f[],
 		   unsigned int column, double max, double *out)
 {
-	if (field_number(&f[column], 0, max, out))
+	if (lines_number(&f[column], 0, max, out))
 		return 0;
 	return lines_error(l, f[column].col, "%s is \"%.*s\"; accepted: a number from 0 to %.0f",
-			   kinds[c->kind].columns[column].name, field_show(&f[column]), f[column].s,
+			   kinds[c->kind].columns[column].name, lines_show(&f[column]), f[column].s,
 			   max);
 }
 

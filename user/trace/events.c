@@ -131,7 +131,7 @@ static int parse_azure2021(struct lines *l, const struct columns *c, const struc
 static int parse_recorded(struct lines *l, const struct columns *c, const struct field f[],
 			  struct call *out)
 {
-	bool cold = field_is(&f[REC_START], "cold") || field_is(&f[REC_START], "lukewarm");
+	bool cold = lines_is(&f[REC_START], "cold") || lines_is(&f[REC_START], "lukewarm");
 	double begin_ms, end_ms, mem_mb;
 	int rc = columns_number(l, c, f, REC_BEGIN, TRACE_MAX_S * MS, &begin_ms);
 
@@ -143,10 +143,10 @@ static int parse_recorded(struct lines *l, const struct columns *c, const struct
 		return rc;
 	if (end_ms < begin_ms)
 		return lines_error(l, f[REC_END].col, "end_ms is before begin_ms");
-	if (!cold && !field_is(&f[REC_START], "warm"))
+	if (!cold && !lines_is(&f[REC_START], "warm"))
 		return lines_error(l, f[REC_START].col,
 				   "start is \"%.*s\"; accepted: cold, warm, lukewarm",
-				   field_show(&f[REC_START]), f[REC_START].s);
+				   lines_show(&f[REC_START]), f[REC_START].s);
 	*out = (struct call){.t_s = begin_ms / MS,
 			     .end_s = end_ms / MS,
 			     .warm_s = cold ? NAN : (end_ms - begin_ms) / MS,

@@ -217,12 +217,12 @@ unsigned int cursor_col(const struct cursor *c)
 	return (c->p ? c->p : c->end) - c->line + 1;
 }
 
-bool field_is(const struct field *f, const char *text)
+bool lines_is(const struct field *f, const char *text)
 {
 	return strlen(text) == f->len && !memcmp(f->s, text, f->len);
 }
 
-bool field_number(const struct field *f, double min, double max, double *out)
+bool lines_number(const struct field *f, double min, double max, double *out)
 {
 	char text[64] = "";
 	char *end;
@@ -239,7 +239,7 @@ bool field_number(const struct field *f, double min, double max, double *out)
 	return true;
 }
 
-bool field_count(const struct field *f, uint32_t max, uint32_t *out)
+bool lines_count(const struct field *f, uint32_t max, uint32_t *out)
 {
 	uint64_t v = 0;
 
@@ -256,7 +256,7 @@ bool field_count(const struct field *f, uint32_t max, uint32_t *out)
 	return true;
 }
 
-int field_show(const struct field *f)
+int lines_show(const struct field *f)
 {
 	return MIN(f->len, (size_t)40);
 }

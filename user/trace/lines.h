@@ -46,13 +46,13 @@ int lines_error(struct lines *l, unsigned int col, const char *format, ...)
 bool cursor_next(struct cursor *c, struct field *out);
 unsigned int cursor_col(const struct cursor *c);
 
-bool field_is(const struct field *f, const char *text);
+bool lines_is(const struct field *f, const char *text);
 
 /* Strict decimal numbers: the whole field, finite, within [min, max]. */
-bool field_number(const struct field *f, double min, double max, double *out);
-bool field_count(const struct field *f, uint32_t max, uint32_t *out);
+bool lines_number(const struct field *f, double min, double max, double *out);
+bool lines_count(const struct field *f, uint32_t max, uint32_t *out);
 
 /* Length of a field as a printf precision, cut to what a message can show. */
-int field_show(const struct field *f);
+int lines_show(const struct field *f);
 
 #endif

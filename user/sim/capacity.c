@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sim/faascache.h"
+#include "sim/node.h"
+#include "sim/parallel.h"
+
+/* One setting: a host of its own. */
+struct host {
+	const struct capacity_setting *setting;
+	struct node *node; /* default model */
+	struct pool pool;  /* faascache model */
+	struct order_cursor cursor;
+	int error;
+};
+
+struct capacity {
+	struct host *hosts;
+	size_t n;
+	struct order order;
+	const struct trace_unit *units;
+	size_t nunits;
+	double end_s;
+};
+
+static struct pool *host_pool(const struct host *h)
+{
+	return h->node ? node_pool(h->node) : (struct pool *)&h->pool;
+}
+
+int capacity_new(const struct capacity_setting settings[], size_t n, bool jitter, uint64_t seed,
+		 struct capacity **out)
+{
+	struct capacity *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->order.jitter = jitter;
+	c->order.seed = seed;
+	c->hosts = calloc(n, sizeof(*c->hosts));
+	for (size_t i = 0; c->hosts && i < n; i++) {
+		struct host *h = &c->hosts[c->n++];
+
+		h->setting = &settings[i];
+		if (settings[i].faascache)
+			pool_init(&h->pool, &settings[i], seed);
+		else if (!(h->node = node_new(&settings[i], seed)))
+			break;
+	}
+	if (!c->hosts || (n && !settings[n - 1].faascache && !c->hosts[n - 1].node)) {
+		capacity_free(c);
+		return -ENOMEM;
+	}
+	*out = c;
+	return 0;
+}
+
+void capacity_free(struct capacity *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->n; i++) {
+		order_cursor_done(&c->hosts[i].cursor);
+		if (c->hosts[i].setting->faascache)
+			pool_done(&c->hosts[i].pool);
+		node_free(c->hosts[i].node);
+	}
+	order_done(&c->order);
+	free(c->hosts);
+	free(c);
+}
+
+static void feed_host(void *arg, size_t i)
+{
+	struct capacity *c = arg;
+	struct host *h = &c->hosts[i];
+	struct arrival a;
+
+	h->error =
+	    h->node ? node_units(h->node, c->units, c->nunits) : pool_units(&h->pool, c->nunits);
+	order_start(&h->cursor, &c->order);
+	while (!h->error && (h->error = order_next(&h->cursor, &a)) > 0)
+		h->error = h->node ? node_arrive(h->node, &a)
+				   : faascache_arrive(&h->pool, &c->units[a.unit], &a);
+}
+
+static void finish_host(void *arg, size_t i)
+{
+	struct capacity *c = arg;
+	struct host *h = &c->hosts[i];
+
+	if (h->node)
+		h->error = node_finish(h->node, c->end_s);
+	else
+		faascache_finish(&h->pool, c->end_s);
+}
+
+static int on_hosts(struct capacity *c, void (*f)(void *arg, size_t i))
+{
+	int error = 0;
+
+	parallel(c->n, 0, f, c);
+	for (size_t i = 0; i < c->n; i++)
+		error = error ? error : c->hosts[i].error;
+	return error;
+}
+
+int capacity_run(struct capacity *c, struct trace *t)
+{
+	const struct trace_block *b;
+	struct trace_info info;
+	int rc;
+
+	while ((rc = trace_next(t, &b)) > 0) {
+		c->units = trace_units(t, &c->nunits);
+		rc = order_build(&c->order, b, c->units);
+		if (!rc)
+			rc = on_hosts(c, feed_host);
+		if (rc)
+			return rc;
+	}
+	if (rc)
+		return rc;
+	trace_info(t, &info);
+	c->end_s = info.end_s;
+	return on_hosts(c, finish_host);
+}
+
+const struct capacity_total *capacity_total(const struct capacity *c, size_t setting)
+{
+	return &host_pool(&c->hosts[setting])->total;
+}
+
+const struct sim_tally *capacity_tally(const struct capacity *c, size_t setting, size_t unit)
+{
+	const struct pool *p = host_pool(&c->hosts[setting]);
+
+	return unit < p->nunits && p->units[unit].tally.arrivals ? &p->units[unit].tally : NULL;
+}
