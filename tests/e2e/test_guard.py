@@ -19,7 +19,8 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 AGENT = os.path.join(os.environ.get("HEARTH_BUILD", os.path.join(ROOT, "build")), "e2e/guard_agent")
-DEADLINE_S = 10  # for conditions; how long they really took is printed
+DEADLINE_S = 10  # for conditions; a run by hand prints how long they really took
+VERBOSE = __name__ == "__main__"
 
 
 def cgroup2_mount():
@@ -104,7 +105,8 @@ class Cgroup:
 class Agent:
     def __init__(self, run_dir, priority=10, cgroup=None):
         argv = [AGENT, run_dir, str(priority)]
-        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+                     stderr=None if VERBOSE else subprocess.DEVNULL)
         self.process = cgroup.run(*argv, **pipes) if cgroup else subprocess.Popen(argv, **pipes)
         self.pid = self.process.pid
         first = self.line()
@@ -154,11 +156,15 @@ class GuardTest(unittest.TestCase):
         for cgroup in self.cgroups:
             cgroup.remove()
         wait_for(lambda: not any(alive(a.guard) for a in self.agents), "guards gone")
-        subprocess.run([AGENT, "--thaw", self.run_dir], check=True)
+        self.thaw_leftovers()
         self.assertEqual(self.guard_cgroups(), [], "guard cgroups left behind")
         shutil.rmtree(self.run_dir)
         if os.path.isdir(f"{MOUNT}/{BASE}"):
             os.rmdir(f"{MOUNT}/{BASE}")
+
+    def thaw_leftovers(self):
+        subprocess.run([AGENT, "--thaw", self.run_dir], check=True,
+                       stderr=None if VERBOSE else subprocess.DEVNULL)
 
     def guard_cgroups(self):
         """Cgroups of the guards of this test, by the name the guard gives them."""
@@ -186,7 +192,8 @@ class GuardTest(unittest.TestCase):
 
     def all_free(self, cgroups, what):
         took = wait_for(lambda: all(c.free() for c in cgroups), f"{what}: all thawed")
-        print(f"    {what}: {len(cgroups)} thawed after {took * 1000:.0f} ms", file=sys.stderr)
+        if VERBOSE:
+            print(f"    {what}: {len(cgroups)} thawed after {took * 1000:.0f} ms")
 
     def foreign(self):
         cgroup = self.cgroup("foreign")
@@ -269,7 +276,7 @@ class GuardTest(unittest.TestCase):
         agent.signal(signal.SIGKILL)
         agent.process.wait()
         self.assertTrue(all(c.frozen() for c in cgroups))
-        subprocess.run([AGENT, "--thaw", self.run_dir], check=True)
+        self.thaw_leftovers()
         self.all_free(cgroups, "--thaw")
         self.assertTrue(foreign.frozen())
 
