@@ -182,15 +182,17 @@ static const char *skip_brackets(const char *p)
 
 static int translate_group(struct draft *d, const char **pos)
 {
-	const char *p = *pos, *name = p + 3;
-	size_t len = strcspn(name, ">");
+	const char *p = *pos, *name;
+	size_t len;
 
 	if (p[1] != '?') {
 		append_text(d, "(");
 		*pos = p + 1;
 		return add_group(d);
 	}
-	if (p[2] != '<' || name[len] != '>')
+	name = p[2] == '<' ? p + 3 : "";
+	len = strcspn(name, ">");
+	if (name[len] != '>')
 		return refuse(d,
 			      "\"%.8s\": of the (? groups only (?<function>...) and "
 			      "(?<instance>...) exist",

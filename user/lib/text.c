@@ -30,5 +30,5 @@ unsigned int text_distance(const char *a, const char *b)
 
 unsigned int text_tolerance(const char *word)
 {
-	return (unsigned int)MAX(strlen(word) / 3, (size_t)1);
+	return (unsigned int)MAX((strlen(word) + 1) / 3, (size_t)1);
 }
