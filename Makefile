@@ -32,6 +32,11 @@ CLI       := $(call objs,cli,$(B))
 BPF_OBJS  := $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 UNIT      := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 
+V ?= 0
+ifeq ($(V),0)
+Q := @
+endif
+
 all: $(B)/hearthd $(B)/hearth ## build build/hearthd and build/hearth (default)
 
 help: ## list the targets

@@ -251,11 +251,16 @@ static __always_inline void touch_loose(struct hearth_instance *inst, __u64 now)
 	inst->last_loose_ns = now;
 }
 
-/* Start the request or probe of a connection that has none; false if it has one. */
+/*
+ * Start the request or probe of a connection that has none; false if it has
+ * one. `source` is what an invocation of this kind is counted by: where the
+ * instance does not count by it, the request only holds and wakes, as a probe.
+ */
 static __always_inline bool conn_begin(struct conn *c, struct hearth_instance *inst, __u64 now,
-				       bool probe)
+				       __u32 source, bool probe)
 {
-	__u32 phase = probe ? CONN_PROBE : CONN_REQUEST;
+	struct hearth_control *ctl = control_of(c->slot);
+	__u32 phase = probe || (ctl && !(ctl->sources & source)) ? CONN_PROBE : CONN_REQUEST;
 
 	if (__sync_val_compare_and_swap(&c->phase, CONN_IDLE, phase) != CONN_IDLE)
 		return false;

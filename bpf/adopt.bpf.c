@@ -77,7 +77,7 @@ static __always_inline void adopt_connection(struct sock *sk, struct conn *c,
 	c->seen = 1;
 	c->out_framing = FRAMING_DIRECTION;
 	if (mid_request(sk))
-		conn_begin(c, inst, bpf_ktime_get_ns(), false);
+		conn_begin(c, inst, bpf_ktime_get_ns(), HEARTH_SRC_REQUEST, false);
 }
 
 /* Is this end the server's? AF_UNIX: the one with an address; TCP: a port we listen on. */

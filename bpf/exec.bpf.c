@@ -108,7 +108,7 @@ int BPF_PROG(hearth_exec, struct task_struct *task, int old_pid, void *bprm)
 	from = ref_of(parent);
 	if (!from || from->slot != ref->slot)
 		return 0;
-	if (inst->requests > 0 || inst->probes > 0) {
+	if ((ctl->sources & HEARTH_SRC_REQUEST) && (inst->requests > 0 || inst->probes > 0)) {
 		mark_set(tgid, leader->start_boottime, ref->slot, ref->gen, HEARTH_MARK_IN_REQUEST,
 			 tgid);
 		return 0;

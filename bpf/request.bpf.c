@@ -185,7 +185,7 @@ static __always_inline void begin_request(struct conn *c, struct hearth_instance
 	c->out_end = 0;
 	c->out_tail = 0;
 	c->out_framing = req->flags & CONN_HTTP ? FRAMING_UNKNOWN : FRAMING_DIRECTION;
-	conn_begin(c, inst, now, probe || (c->flags & CONN_PROBE_PEER));
+	conn_begin(c, inst, now, HEARTH_SRC_REQUEST, probe || (c->flags & CONN_PROBE_PEER));
 }
 
 static __always_inline bool is_loose(const struct conn *c)
@@ -324,12 +324,12 @@ static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf
 		return;
 	c->in_nxt = end;
 	c->seen = 1;
+	if (c->phase == CONN_IDLE && !rest_of_body(skb, &seg, c)) {
+		probe = look_at_request(skb, &seg, c, &req);
+		begin_request(c, inst, &req, tp->snd_nxt, bpf_ktime_get_ns(), probe);
+	}
 	if (is_loose(c))
 		touch_loose(inst, bpf_ktime_get_coarse_ns());
-	if (c->phase != CONN_IDLE || rest_of_body(skb, &seg, c))
-		return;
-	probe = look_at_request(skb, &seg, c, &req);
-	begin_request(c, inst, &req, tp->snd_nxt, bpf_ktime_get_ns(), probe);
 }
 
 SEC("cgroup_skb/ingress")

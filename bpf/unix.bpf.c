@@ -77,7 +77,7 @@ static __always_inline void begin(struct conn *c)
 		return;
 	touch_loose(inst, bpf_ktime_get_ns());
 	if (c->phase == CONN_IDLE)
-		conn_begin(c, inst, bpf_ktime_get_ns(), false);
+		conn_begin(c, inst, bpf_ktime_get_ns(), HEARTH_SRC_UNIX, false);
 }
 
 SEC("tp_btf/sk_data_ready")

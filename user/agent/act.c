@@ -20,7 +20,7 @@
 struct slot {
 	_Atomic int state;       /* enum act_state */
 	_Atomic uint32_t writes; /* ours to cgroup.freeze, counted before each */
-	uint32_t writes_seen;    /* ... accounted for by the inotify reader */
+	uint32_t events;         /* inotify's of cgroup.freeze; ours are never more than writes */
 	uint64_t cgid;
 	int dirfd;
 	int freeze_fd;
@@ -100,7 +100,7 @@ int act_register(struct act *a, uint32_t slot, uint64_t cgid, int dirfd)
 	s->cgid = cgid;
 	s->dirfd = dirfd;
 	s->freeze_fd = fd;
-	s->writes_seen = atomic_load(&s->writes);
+	s->events = atomic_load(&s->writes);
 	a->maps->controls[slot].armed = HEARTH_DISARMED;
 	atomic_store(&s->state, cgroup_read_freeze(dirfd) == 1 ? ACT_FOREIGN : ACT_THAWED);
 	if (slot >= atomic_load(&a->n_slots))
@@ -396,35 +396,47 @@ struct act_wake act_wake(struct act *a, uint32_t slot, uint64_t now)
 
 /* ---- others at the freezer */
 
+/* Give the slot up or take it back; the caller owns THAWING. */
+static void disown(struct act *a, uint32_t slot, enum act_state next)
+{
+	set_armed(a, slot, HEARTH_DISARMED);
+	guard_table_clear(a->guard, slot);
+	move(&a->slots[slot], ACT_THAWING, next);
+}
+
+/*
+ * Only the engine's thread writes 1, and this runs on it: a 1 on a thawed slot
+ * is somebody else's. A 1 on a slot we froze (docker pause on a frozen cgroup)
+ * shows by nothing but one event more than we made writes.
+ */
 bool act_foreign_write(struct act *a, uint32_t slot)
 {
 	struct slot *s = &a->slots[slot];
-	uint32_t writes = atomic_load(&s->writes);
-	int value = cgroup_read_freeze(s->dirfd);
+	int value;
 
-	if (value < 0)
-		return false;
-	if (writes != s->writes_seen) {
-		s->writes_seen = writes;
-		return false;
-	}
-	if (value == 0) {
-		/* Theirs is over, or they thawed ours: either way nobody freezes it now. */
-		if (!move(s, ACT_FOREIGN, ACT_THAWED) && move(s, ACT_FROZEN, ACT_THAWING)) {
-			set_armed(a, slot, HEARTH_DISARMED);
-			guard_table_clear(a->guard, slot);
-			move(s, ACT_THAWING, ACT_THAWED);
-		}
+	s->events++;
+	value = cgroup_read_freeze(s->dirfd);
+	if (value == 1) {
+		if (move(s, ACT_THAWED, ACT_FOREIGN))
+			return true;
+		if (s->events <= atomic_load(&s->writes) || !move(s, ACT_FROZEN, ACT_THAWING))
+			return false;
+		disown(a, slot, ACT_FOREIGN);
 		return true;
 	}
-	if (move(s, ACT_THAWED, ACT_FOREIGN))
+	if (value != 0)
+		return false;
+	if (move(s, ACT_FOREIGN, ACT_THAWED))
 		return true;
-	if (move(s, ACT_FROZEN, ACT_THAWING)) {
-		set_armed(a, slot, HEARTH_DISARMED);
-		guard_table_clear(a->guard, slot);
-		move(s, ACT_THAWING, ACT_FOREIGN);
-	}
+	if (!move(s, ACT_FROZEN, ACT_THAWING))
+		return false;
+	disown(a, slot, ACT_THAWED);
 	return true;
+}
+
+void act_events_seen(struct act *a, uint32_t slot)
+{
+	a->slots[slot].events = atomic_load(&a->slots[slot].writes);
 }
 
 void act_resync(struct act *a, uint32_t slot)

@@ -100,10 +100,18 @@ void act_round(struct act *a);
 uint32_t act_slots(const struct act *a);
 
 /*
- * Somebody wrote cgroup.freeze. True if it was not us: then, and while it stays
- * frozen, the slot is theirs (ACT_FOREIGN). Calls again after each inotify event.
+ * One inotify event of the slot's cgroup.freeze. True if the freezer changed
+ * hands: somebody else froze it (ACT_FOREIGN, hands off until they thaw) or
+ * thawed it. Engine's thread only.
  */
 bool act_foreign_write(struct act *a, uint32_t slot);
+
+/*
+ * The events of all our writes so far have been read: call it after a freeze,
+ * with the inotify queue drained. Equal events that wait unread are merged by
+ * the kernel; this forgets the ones we would wait for in vain.
+ */
+void act_events_seen(struct act *a, uint32_t slot);
 
 /* Whatever we believe frozen is unknown (a guard thawed): write 0, disarm, clear. */
 void act_resync(struct act *a, uint32_t slot);

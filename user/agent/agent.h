@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The running agent: everything main.c puts together, and the functions of the
+ * files that work on it. All of it belongs to the main thread; the wake thread
+ * sees act, guard table and kernel maps only.
+ */
+#ifndef HEARTH_AGENT_H
+#define HEARTH_AGENT_H
+
+#include <limits.h>
+#include <uv.h>
+
+#include "agent/act.h"
+#include "agent/api.h"
+#include "agent/config.h"
+#include "agent/guard.h"
+#include "agent/journal.h"
+#include "agent/kernel.h"
+#include "agent/registry.h"
+#include "agent/state.h"
+#include "agent/wake.h"
+
+struct agent_options {
+	const char *config_path;
+	const char *socket; /* overrides the config's; NULL: as configured */
+	int mode;           /* enum run_mode, -1: as configured */
+};
+
+struct agent {
+	struct agent_options options;
+	struct config *config;
+	uv_loop_t loop;
+	int cgroot_fd;
+	char cgroot[PATH_MAX];
+	char attach[PATH_MAX]; /* below cgroot */
+	struct kernel *kernel;
+	const struct kernel_maps *maps;
+	struct guard_table *guard;
+	pid_t guard_pid; /* 0: none */
+	int guard_pidfd;
+	uint64_t guard_epoch; /* last one handled */
+	struct act *act;
+	struct wake *wake;
+	struct registry *registry;
+	struct journal *journal;
+	struct api *api;
+	struct state saved; /* of earlier runs, functions not seen yet */
+	char state_path[PATH_MAX];
+	struct state_writer *writer;
+	uint64_t state_saved_ns; /* Unix time */
+	uint64_t started_ns;     /* Unix time */
+	int inotify_fd;
+	uv_poll_t events_poll, inotify_poll;
+	uv_async_t wake_async;
+	uv_timer_t tick, recount, save, resync;
+	uv_signal_t sigint, sigterm, sighup;
+	uint64_t lost_events; /* drops already answered with a resync */
+	uint64_t freeze_failures, foreign_freezes, freezes, wakes;
+	bool stopping;
+};
+
+/* ---- agent.c: wiring */
+int agent_run(const struct agent_options *o);
+const char *agent_mode_name(enum run_mode mode);
+
+/* ---- engine.c: events -> policy -> plan -> act */
+void engine_appeared(struct instance *inst, void *agent);
+void engine_vanishing(struct instance *inst, void *agent);
+void engine_freed(struct instance *inst, void *agent);
+void engine_function_event(struct agent *a, const struct hearth_event *ev);
+void engine_woken(struct agent *a, const struct wake_note *note);
+void engine_inotify(struct agent *a);
+void engine_populated(struct agent *a, struct instance *inst, bool populated);
+void engine_replan(struct agent *a, struct instance *inst);
+void engine_replan_all(struct agent *a);
+/* Frozen elsewhere than by our own hand undone: a guard thawed, mode changed, exit. */
+void engine_thaw_all(struct agent *a, const char *reason, bool resync);
+/* By hand. 0 or -errno with one sentence. */
+int engine_freeze_now(struct agent *a, struct instance *inst, char *why, size_t size);
+int engine_thaw_now(struct agent *a, struct instance *inst, const char *reason);
+
+/* ---- plan.c: when may it be frozen, by its policy */
+struct plan {
+	bool frozen;        /* what the windows want now */
+	uint64_t until_ns;  /* when that changes; UINT64_MAX: never */
+	const char *reason; /* static */
+};
+/* The windows of the idle time that the function is in. */
+const struct hearth_decision *plan_decision(struct agent *a, struct function *fn);
+struct plan plan_instance(struct agent *a, struct instance *inst, uint64_t idle_since_ns,
+			  uint64_t now);
+/* Position among its function's instances, most recently used first. */
+unsigned int plan_rank(const struct agent *a, const struct instance *inst);
+
+/* ---- hold.c: what forbids a freeze, whatever the policy says */
+struct hold {
+	uint64_t until_ns; /* look again then */
+	char text[160];    /* "": nothing forbids it */
+};
+struct hold hold_of(struct agent *a, struct instance *inst, uint64_t now, bool by_hand);
+
+/* ---- view.c: what the API shows; ops.c: what it changes */
+int ops_change(void *ctx, enum api_change change, const char *name, const char *spec,
+	       const struct api_peer *peer, struct api_answer *answer);
+int view_functions(void *ctx, const char *name, api_function_fn visit, void *arg);
+void view_status(void *ctx, api_status_fn visit, void *arg);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the API changes: by hand, now or with a reason why not. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "lib/util.h"
+
+static int freeze_all(struct agent *a, struct function *fn, struct api_answer *answer)
+{
+	unsigned int frozen = 0, refused = 0;
+	struct instance *inst, *next;
+	char why[160] = "";
+	int err = 0, rc;
+
+	if (a->config->mode != MODE_MANAGE) {
+		snprintf(answer->message, sizeof(answer->message), "hearthd runs in observe mode");
+		snprintf(answer->hint, sizeof(answer->hint),
+			 "set mode = manage in [agent] and reload");
+		return -EBUSY;
+	}
+	for (inst = fn->instances; inst; inst = next) {
+		next = inst->next;
+		rc = engine_freeze_now(a, inst, why, sizeof(why));
+		frozen += rc == 0;
+		refused += rc != 0 && rc != -ENOENT;
+		if (rc && rc != -ENOENT)
+			err = rc;
+	}
+	if (refused)
+		snprintf(answer->message, sizeof(answer->message), "%u frozen, %u not: %s", frozen,
+			 refused, why);
+	else
+		snprintf(answer->message, sizeof(answer->message),
+			 "%u frozen until the next request", frozen);
+	return err;
+}
+
+static int thaw_all(struct agent *a, struct function *fn, const char *reason,
+		    struct api_answer *answer)
+{
+	struct instance *inst, *next;
+	unsigned int n = 0;
+	int err = 0, rc;
+
+	for (inst = fn->instances; inst; inst = next) {
+		next = inst->next;
+		rc = engine_thaw_now(a, inst, reason);
+		n++;
+		if (rc && rc != -ENOENT)
+			err = rc;
+	}
+	snprintf(answer->message, sizeof(answer->message),
+		 err ? "an instance could not be thawed" : "all %u instances run", n);
+	return err;
+}
+
+static int pin(struct agent *a, struct function *fn, bool pinned, struct api_answer *answer)
+{
+	struct instance *inst;
+	int err = 0;
+
+	fn->pinned = pinned;
+	if (pinned)
+		err = thaw_all(a, fn, "pinned", answer);
+	for (inst = fn->instances; inst; inst = inst->next)
+		engine_replan(a, inst);
+	if (!err)
+		snprintf(answer->message, sizeof(answer->message),
+			 pinned ? "kept warm until unpinned" : "its policy decides again");
+	return err;
+}
+
+static int set_policy(struct agent *a, struct function *fn, const char *spec,
+		      struct api_answer *answer)
+{
+	struct instance *inst;
+	int err;
+
+	err = registry_set_policy(a->registry, fn, spec, answer->message, sizeof(answer->message));
+	if (err)
+		return err;
+	for (inst = fn->instances; inst; inst = inst->next)
+		engine_replan(a, inst);
+	snprintf(answer->message, sizeof(answer->message), "policy is %s%s",
+		 hearth_policy_spec(fn->policy), spec ? "" : ", as configured");
+	return 0;
+}
+
+int ops_change(void *ctx, enum api_change change, const char *name, const char *spec,
+	       const struct api_peer *peer, struct api_answer *answer)
+{
+	struct agent *a = ctx;
+	struct function *fn = registry_function(a->registry, name);
+
+	(void)peer;
+	if (!fn)
+		return -ENOENT;
+	switch (change) {
+	case API_FREEZE:
+		return freeze_all(a, fn, answer);
+	case API_THAW:
+		return thaw_all(a, fn, "asked for by hand", answer);
+	case API_PIN:
+	case API_UNPIN:
+		return pin(a, fn, change == API_PIN, answer);
+	case API_POLICY:
+		return set_policy(a, fn, spec, answer);
+	}
+	return -EINVAL;
+}

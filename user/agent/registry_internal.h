@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The inside of struct registry, for the registry*.c files alone. */
+#ifndef HEARTH_REGISTRY_INTERNAL_H
+#define HEARTH_REGISTRY_INTERNAL_H
+
+#include "agent/registry.h"
+
+struct registry {
+	struct registry_options o;
+	const struct kernel_maps *maps;
+	const struct config *config;
+	struct function *functions;
+	struct function **by_index;
+	struct instance *instances;
+	struct instance **by_slot;
+	uint32_t cursor; /* where the search for a free slot goes on */
+	bool full_told;
+};
+
+/* The function called name, made if need be; NULL (told) at the cap or without memory. */
+struct function *registry_function_get(struct registry *r, const char *name);
+int registry_function_configure(struct registry *r, struct function *fn);
+void registry_functions_adopt(struct registry *r);
+void registry_function_done(struct function *fn);
+
+#endif
