@@ -177,8 +177,27 @@ int agent_change(struct cli *cli, const char *method, const char *name, const ch
 	return CLI_OK;
 }
 
-int agent_stream(struct cli *cli, const char *path, client_line_fn fn, void *arg,
-		 const volatile bool *stop)
+int agent_get_events(struct cli *cli, const char *name, int limit, json_t **out)
+{
+	struct client_query query = {.function = name, .limit = limit, .since = -1};
+	struct client *client;
+	json_t *answer = NULL;
+	int status = client_new(cli->socket, TIMEOUT_MS, &client);
+
+	if (status < 0)
+		return cli_error(cli, "%s: %s", cli->socket, strerror(-status));
+	status = client_events(client, &query, &answer);
+	client_free(client);
+	if (status == 200) {
+		*out = answer;
+		return CLI_OK;
+	}
+	agent_failed(cli, status, answer);
+	json_decref(answer);
+	return CLI_FAILED;
+}
+
+int agent_stream(struct cli *cli, const struct client_query *query, client_line_fn fn, void *arg)
 {
 	struct client *client;
 	json_t *answer = NULL;
@@ -186,7 +205,7 @@ int agent_stream(struct cli *cli, const char *path, client_line_fn fn, void *arg
 
 	if (status < 0)
 		return cli_error(cli, "%s: %s", cli->socket, strerror(-status));
-	status = client_stream(client, path, fn, arg, stop, &answer);
+	status = client_stream(client, query, fn, arg, &answer);
 	client_free(client);
 	if (status != 200)
 		agent_failed(cli, status, answer);

@@ -17,9 +17,11 @@ int agent_get_function(struct cli *cli, const char *name, json_t **out);
 int agent_change(struct cli *cli, const char *method, const char *name, const char *suffix,
 		 const json_t *body);
 
-/* The journal as a stream, see client_stream. */
-int agent_stream(struct cli *cli, const char *path, client_line_fn fn, void *arg,
-		 const volatile bool *stop);
+/* The newest decisions about a function as an array, oldest first. */
+int agent_get_events(struct cli *cli, const char *name, int limit, json_t **out);
+
+/* The journal line by line, see client_stream. */
+int agent_stream(struct cli *cli, const struct client_query *query, client_line_fn fn, void *arg);
 
 /* Report a result of client_call or client_stream that is not 2xx; CLI_FAILED. */
 int agent_failed(struct cli *cli, int status, const json_t *answer);

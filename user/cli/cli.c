@@ -4,6 +4,7 @@
  * the global ones in any order. Every wrong command line ends with status 2
  * and a line that says where the right form is described.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -194,6 +195,20 @@ int cli_option(struct cli *cli)
 		cli->status = bad_option(cli, c);
 	}
 	return CLI_STOP;
+}
+
+int cli_number(struct cli *cli, int min, int max, int *out)
+{
+	char *end;
+	long value;
+
+	errno = 0;
+	value = strtol(cli->arg, &end, 10);
+	if (errno || end == cli->arg || *end || value < min || value > max)
+		return cli_usage(cli, "'%s' is not a whole number from %d to %d", cli->arg, min,
+				 max);
+	*out = (int)value;
+	return CLI_OK;
 }
 
 static int unknown_command(struct cli *cli, const char *name)

@@ -75,6 +75,9 @@ int cli_run(int argc, char **argv, FILE *out, FILE *err);
  */
 int cli_option(struct cli *cli);
 
+/* cli->arg as a whole number from min to max: CLI_OK, or CLI_USAGE after the message. */
+int cli_number(struct cli *cli, int min, int max, int *out);
+
 /* "hearth NAME: message" on cli->err; returns CLI_FAILED, so `return cli_error(...)` works. */
 int cli_error(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same for a wrong command line: adds where to find help, returns CLI_USAGE. */

@@ -23,9 +23,9 @@ struct inbox {
 	size_t len, size;
 	client_line_fn fn;
 	void *arg;
-	const volatile bool *stop;
 	CURL *curl;
-	bool ended; /* by the reader, not by an error */
+	bool endless; /* follows the journal */
+	bool ended;   /* by the reader, not by an error */
 	bool too_large;
 };
 
@@ -110,15 +110,6 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-	struct inbox *in = arg;
-
-	(void)a, (void)b, (void)c, (void)d;
-	in->ended = in->stop && *in->stop;
-	return in->ended;
-}
-
 static int curl_errno(CURL *curl, CURLcode code)
 {
 	long os_errno = 0;
@@ -146,12 +137,9 @@ static void set_up(struct client *c, const char *method, const char *url, struct
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, c->timeout_ms);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, in->fn ? 0L : c->timeout_ms);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, in->endless ? 0L : c->timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, in);
-	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, in);
-	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, in->stop ? 0L : 1L);
 }
 
 static int perform(struct client *c, const char *method, const char *path, const char *body,
@@ -195,15 +183,52 @@ int client_call(struct client *c, const char *method, const char *path, const js
 	return status;
 }
 
-int client_stream(struct client *c, const char *path, client_line_fn fn, void *arg,
-		  const volatile bool *stop, json_t **out)
+static char *query_path(const struct client_query *q)
 {
-	struct inbox in = {.fn = fn, .arg = arg, .stop = stop};
-	int status = perform(c, "GET", path, NULL, &in);
+	char *function = q->function ? curl_easy_escape(NULL, q->function, 0) : NULL;
+	const char *key = q->since >= 0 ? "since" : "limit";
+	char *path;
+	int n = asprintf(&path, "/v1/events?%s=%d%s%s%s", key, q->since >= 0 ? q->since : q->limit,
+			 q->follow ? "&follow=1" : "", function ? "&function=" : "",
+			 function ? function : "");
 
+	curl_free(function);
+	return n < 0 ? NULL : path;
+}
+
+int client_stream(struct client *c, const struct client_query *query, client_line_fn fn, void *arg,
+		  json_t **out)
+{
+	struct inbox in = {.fn = fn, .arg = arg, .endless = query->follow};
+	_cleanup_free_ char *path = query_path(query);
+	int status;
+
+	if (!path)
+		return -ENOMEM;
+	status = perform(c, "GET", path, NULL, &in);
 	if (status > 0)
 		*out = status != 200 && in.data ? json_loadb(in.data, in.len, 0, NULL) : NULL;
 	free(in.data);
+	return status;
+}
+
+static bool append(json_t *line, void *arg)
+{
+	return !json_array_append(arg, line);
+}
+
+int client_events(struct client *c, const struct client_query *query, json_t **out)
+{
+	json_t *events = json_array(), *refusal = NULL;
+	int status = client_stream(c, query, append, events, &refusal);
+
+	if (status == 200) {
+		*out = events;
+		return status;
+	}
+	json_decref(events);
+	if (status > 0)
+		*out = refusal;
 	return status;
 }
 

@@ -23,18 +23,29 @@ void client_free(struct client *c);
 int client_call(struct client *c, const char *method, const char *path, const json_t *body,
 		json_t **out);
 
+/* Which decisions of the journal to read. */
+struct client_query {
+	const char *function; /* NULL: of all */
+	int limit;            /* the newest so many */
+	int since;            /* instead of limit: all after this one; -1: not used */
+	bool follow;          /* and all that come, until the reader has enough */
+};
+
 /* Called for every line that is JSON; false ends the stream. */
 typedef bool (*client_line_fn)(json_t *line, void *arg);
 
 /*
- * GET a stream of JSON lines. The HTTP status when it ended (with the answer of
- * a refusal in *out, else NULL), or -errno as above. *stop, polled about once a
- * second, ends it too.
+ * Read events. The HTTP status when the stream ended (with the answer of a
+ * refusal in *out, else NULL), or -errno as above. The timeout bounds it unless
+ * it follows.
  */
-int client_stream(struct client *c, const char *path, client_line_fn fn, void *arg,
-		  const volatile bool *stop, json_t **out);
+int client_stream(struct client *c, const struct client_query *query, client_line_fn fn, void *arg,
+		  json_t **out);
 
-/* PATH with NAME percent-encoded as one segment: "/v1/functions/NAME" + suffix; free() it. */
+/* The same into an array; *out is the refusal if the status is not 200. */
+int client_events(struct client *c, const struct client_query *query, json_t **out);
+
+/* "/v1/functions/NAME" + suffix with NAME percent-encoded; free() it. */
 char *client_function_path(const char *name, const char *suffix);
 
 #endif

@@ -31,25 +31,12 @@ static void print_rows(struct cli *cli, struct view *view, bool names)
 			  "no functions: does a rule of the config match their cgroups?\n");
 }
 
-int cmd_ls(struct cli *cli)
+static int list(struct cli *cli, const struct view_choice *choice, bool names)
 {
 	struct view view = {0};
-	const char *filter = "";
-	bool names = false, reverse = false;
-	int c, status, sort = 0;
 	json_t *answer;
+	int status = agent_get(cli, "/v1/functions", &answer);
 
-	while ((c = cli_option(cli)) >= 0) {
-		names |= c == 'n';
-		reverse |= c == 'r';
-		if (c == 'f')
-			filter = cli->arg;
-		if (c == 's' && (sort = view_sort_option(cli)) < 0)
-			return CLI_USAGE;
-	}
-	if (c == CLI_STOP)
-		return CLI_USAGE;
-	status = agent_get(cli, "/v1/functions", &answer);
 	if (status)
 		return status;
 	if (cli->json) {
@@ -59,9 +46,33 @@ int cmd_ls(struct cli *cli)
 	}
 	if (view_load(&view, answer))
 		return agent_failed(cli, -EPROTO, NULL);
-	view_filter(&view, filter);
-	view_sort(&view, sort, reverse);
+	view_filter(&view, choice->filter);
+	view_sort(&view, choice->sort, choice->reverse);
 	print_rows(cli, &view, names);
 	view_done(&view);
 	return CLI_OK;
+}
+
+int cmd_ls_print(struct cli *cli, const struct view_choice *choice)
+{
+	return list(cli, choice, false);
+}
+
+int cmd_ls(struct cli *cli)
+{
+	struct view_choice choice = {.filter = ""};
+	bool names = false;
+	int c;
+
+	while ((c = cli_option(cli)) >= 0) {
+		names |= c == 'n';
+		choice.reverse |= c == 'r';
+		if (c == 'f')
+			choice.filter = cli->arg;
+		if (c == 's' && (choice.sort = view_sort_option(cli)) < 0)
+			return CLI_USAGE;
+	}
+	if (c == CLI_STOP)
+		return CLI_USAGE;
+	return list(cli, &choice, names);
 }

@@ -13,7 +13,17 @@ extern const struct cli_command commands[];
 
 const struct cli_command *commands_find(const char *name);
 
+int cmd_top(struct cli *cli);
+extern const struct cli_option cmd_top_options[];
 int cmd_ls(struct cli *cli);
+/* The table alone, for `top` where it cannot run. */
+struct view_choice;
+int cmd_ls_print(struct cli *cli, const struct view_choice *choice);
 extern const struct cli_option cmd_ls_options[];
+int cmd_show(struct cli *cli);
+int cmd_explain(struct cli *cli);
+extern const struct cli_option cmd_explain_options[];
+int cmd_events(struct cli *cli);
+extern const struct cli_option cmd_events_options[];
 
 #endif

@@ -37,7 +37,7 @@ const char *format_duration(double s, char *buf)
 	if (s >= 10)
 		snprintf(buf, FORMAT_TEXT, "%.0fs", floor(s));
 	else if (s >= 1)
-		snprintf(buf, FORMAT_TEXT, "%.1fs", floor(s * 10) / 10);
+		snprintf(buf, FORMAT_TEXT, "%.3gs", floor(s * 10) / 10);
 	else if (s >= 0.001)
 		snprintf(buf, FORMAT_TEXT, "%.0fms", floor(s * 1e3));
 	else

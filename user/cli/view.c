@@ -16,7 +16,6 @@
 #define NAME_MIN  12
 #define NAME_GOOD 40
 #define WHY_MIN   16 /* a reason cut shorter says nothing */
-#define WHY_GOOD  44 /* names are cut before the reason gets shorter than this */
 
 struct column {
 	const char *key;
@@ -66,7 +65,7 @@ static int compare_why(const struct view_row *a, const struct view_row *b)
 
 static void text_tier(const struct view_row *row, char *buf)
 {
-	snprintf(buf, FORMAT_TEXT, "%s", row->tier);
+	snprintf(buf, FORMAT_TEXT, "%.31s", row->tier);
 }
 
 static int compare_tier(const struct view_row *a, const struct view_row *b)
@@ -330,7 +329,7 @@ static void lay_out(struct view *view, int width)
 		return;
 	}
 	name = MIN(view->name_width, NAME_GOOD);
-	view->name_width = MAX(MIN(name, room - WHY_GOOD - 2), MIN(name, NAME_MIN));
+	view->name_width = MAX(MIN(name, room / 2), MIN(name, NAME_MIN));
 	view->why_width = room - view->name_width - 2;
 }
 

@@ -20,8 +20,8 @@ struct view_row {
 	const char *mode;
 	const char *action; /* next step */
 	const char *why;
-	char tier[FORMAT_TEXT]; /* the most awake instance's; " 1/3": how many are in it */
-	int rank;               /* order of tiers: running first */
+	char tier[40]; /* the most awake instance's; " 1/3": how many are in it */
+	int rank;      /* order of tiers: running first */
 	double instances;
 	double inflight;
 	double idle_s;
@@ -51,6 +51,13 @@ void view_done(struct view *view);
 void view_sort(struct view *view, int column, bool reverse);
 /* Keep the rows whose name, tier, mode or policy contains text, in any case. */
 void view_filter(struct view *view, const char *text);
+
+/* What --sort, --reverse and --filter of a command ask for. */
+struct view_choice {
+	int sort;
+	bool reverse;
+	const char *filter; /* "" for all */
+};
 
 int view_columns(void);
 /* Key of a column as --sort takes it; NULL beyond the last. */
