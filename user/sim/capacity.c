@@ -29,23 +29,22 @@ static struct pool *host_pool(const struct host *h)
 	return h->node ? node_pool(h->node) : (struct pool *)&h->pool;
 }
 
-int capacity_new(const struct capacity_setting settings[], size_t n, bool jitter, uint64_t seed,
-		 struct capacity **out)
+int capacity_new(const struct capacity_setting settings[], size_t n,
+		 const struct spread_options *spread, struct capacity **out)
 {
 	struct capacity *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return -ENOMEM;
-	c->order.jitter = jitter;
-	c->order.seed = seed;
+	c->order.spread = *spread;
 	c->hosts = calloc(n, sizeof(*c->hosts));
 	for (size_t i = 0; c->hosts && i < n; i++) {
 		struct host *h = &c->hosts[c->n++];
 
 		h->setting = &settings[i];
 		if (settings[i].faascache)
-			pool_init(&h->pool, &settings[i], seed);
-		else if (!(h->node = node_new(&settings[i], seed)))
+			pool_init(&h->pool, &settings[i], spread->seed);
+		else if (!(h->node = node_new(&settings[i], spread->seed)))
 			break;
 	}
 	if (!c->hosts || (n && !settings[n - 1].faascache && !c->hosts[n - 1].node)) {

@@ -11,8 +11,6 @@
 #ifndef HEARTH_SIM_CAPACITY_H
 #define HEARTH_SIM_CAPACITY_H
 
-#include <stdbool.h>
-
 #include <hearth/policy.h>
 #include <hearth/rank.h>
 
@@ -35,8 +33,8 @@ struct capacity_total {
 struct capacity;
 
 /* The settings stay the caller's. 0 or -ENOMEM. */
-int capacity_new(const struct capacity_setting settings[], size_t n, bool jitter, uint64_t seed,
-		 struct capacity **out);
+int capacity_new(const struct capacity_setting settings[], size_t n,
+		 const struct spread_options *spread, struct capacity **out);
 void capacity_free(struct capacity *c);
 
 /* Read the trace to its end: 0, or -errno. */

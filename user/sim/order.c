@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "lib/util.h"
-#include "sim/jitter.h"
 #include "sim/order.h"
 
 static int entry_order(const void *x, const void *y)
@@ -72,19 +71,12 @@ static void expand(struct order_cursor *c, const struct order_entry *e)
 {
 	const struct order *o = c->order;
 	const struct trace_run *run = &o->block->runs[e->run];
-	double span_s = o->block->span_s;
-	struct jitter j;
+	struct spread spread;
+	double t_s;
 
-	if (o->jitter)
-		jitter_start(&j, o->seed, o->units[e->unit].name, run->t_s);
-	for (uint32_t i = 0; i < run->n; i++) {
-		double offset_s = i * span_s / run->n;
-
-		if (o->jitter)
-			offset_s = span_s * jitter_next(&j, run->n - i);
-		c->group[c->n++] =
-		    (struct arrival){run->t_s + offset_s, run->busy_s, e->unit, e->seq};
-	}
+	spread_start(&spread, &o->spread, o->units[e->unit].name, run, o->block->span_s);
+	while (spread_next(&spread, &t_s))
+		c->group[c->n++] = (struct arrival){t_s, run->busy_s, e->unit, e->seq};
 }
 
 /* The entries that begin together (a minute of a binned trace) as sorted arrivals. */

@@ -7,9 +7,7 @@
 #ifndef HEARTH_SIM_ORDER_H
 #define HEARTH_SIM_ORDER_H
 
-#include <stdbool.h>
-
-#include "trace/trace.h"
+#include "sim/spread.h"
 
 struct order_entry {
 	double t_s;
@@ -21,8 +19,7 @@ struct order_entry {
 struct order {
 	const struct trace_block *block;
 	const struct trace_unit *units;
-	bool jitter;
-	uint64_t seed;
+	struct spread_options spread;
 	struct order_entry *entries;
 	size_t n, cap;
 };

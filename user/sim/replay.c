@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "lib/util.h"
-#include "sim/jitter.h"
+#include "sim/gather.h"
 #include "sim/parallel.h"
 #include "sim/replay.h"
 
@@ -62,41 +62,33 @@ const struct sim_tally *replay_tally(const struct replay *r, size_t p, size_t u)
 	return l ? &l->tally : NULL;
 }
 
-static void arrive_jittered(struct lane *l, const struct hearth_policy *p, struct replay *r,
-			    const struct trace_unit *unit, const struct trace_run *run)
+/* The lane of a unit under a policy, made at its first use; NULL: no memory. */
+static struct lane *lane_of(struct replay *r, uint32_t unit, size_t policy)
 {
-	double busy_s = r->options.durations ? run->busy_s : 0;
-	struct jitter j;
+	struct lane **slot = &r->lanes[unit * r->npolicies + policy];
 
-	jitter_start(&j, r->options.seed, unit->name, run->t_s);
-	for (uint32_t i = 0; i < run->n; i++)
-		lane_arrive(l, p, run->t_s + r->block->span_s * jitter_next(&j, run->n - i),
-			    busy_s);
+	if (!*slot)
+		*slot = lane_new(r->policies[policy]);
+	if (!*slot)
+		atomic_store(&r->error, -ENOMEM);
+	return *slot;
 }
 
 static void feed(struct replay *r, const struct trace_slice *s, size_t policy)
 {
-	struct lane **slot = &r->lanes[s->unit * r->npolicies + policy];
 	const struct hearth_policy *p = r->policies[policy];
-	const struct trace_unit *unit = &r->info[s->unit];
-	double span_s = r->block->span_s;
+	struct lane *l = lane_of(r, s->unit, policy);
+	struct spread spread;
+	double t_s;
 
-	if (!*slot)
-		*slot = lane_new(p);
-	if (!*slot) {
-		atomic_store(&r->error, -ENOMEM);
-		return;
-	}
-	for (uint32_t k = 0; k < s->n; k++) {
+	for (uint32_t k = 0; l && k < s->n; k++) {
 		const struct trace_run *run = &r->block->runs[s->first + k];
 		double busy_s = r->options.durations ? run->busy_s : 0;
 
-		if (r->options.jitter && span_s > 0) {
-			arrive_jittered(*slot, p, r, unit, run);
-			continue;
-		}
-		for (uint32_t i = 0; i < run->n; i++)
-			lane_arrive(*slot, p, run->t_s + i * span_s / run->n, busy_s);
+		spread_start(&spread, &r->options.spread, r->info[s->unit].name, run,
+			     r->block->span_s);
+		while (spread_next(&spread, &t_s))
+			lane_arrive(l, p, t_s, busy_s);
 	}
 }
 
@@ -161,12 +153,68 @@ static int list_work(struct replay *r, const struct trace_block *b)
 	return 0;
 }
 
+/* ---- policies that train on the arrivals they are judged by */
+
+struct training {
+	struct replay *replay;
+	struct gather arrivals;
+	double start_s, end_s;
+};
+
+static void train_unit(void *arg, size_t i)
+{
+	struct training *tr = arg;
+	struct replay *r = tr->replay;
+	const struct gathered *u = &tr->arrivals.units[i];
+	_cleanup_free_ double *scratch = u->n ? malloc(2 * u->n * sizeof(*scratch)) : NULL;
+
+	if (u->n && !scratch)
+		atomic_store(&r->error, -ENOMEM);
+	for (size_t p = 0; scratch && p < r->npolicies; p++) {
+		struct lane *l;
+
+		if (!(hearth_policy_needs(r->policies[p]) & HEARTH_NEEDS_TRAINING))
+			continue;
+		l = lane_of(r, i, p);
+		if (l)
+			hearth_policy_train(r->policies[p], l->state, u->t_s, u->n, tr->start_s,
+					    tr->end_s, scratch);
+	}
+}
+
+static int train(struct replay *r, struct trace *t)
+{
+	struct training tr = {.replay = r};
+	struct trace_info info;
+	unsigned int needs = 0;
+	int rc;
+
+	for (size_t p = 0; p < r->npolicies; p++)
+		needs |= hearth_policy_needs(r->policies[p]);
+	if (!(needs & HEARTH_NEEDS_TRAINING))
+		return 0;
+	rc = gather_run(&tr.arrivals, t, &r->options.spread);
+	if (!rc)
+		rc = more_units(r, tr.arrivals.n);
+	if (!rc) {
+		trace_info(t, &info);
+		tr.start_s = info.start_s;
+		tr.end_s = info.end_s;
+		parallel(tr.arrivals.n, r->options.threads, train_unit, &tr);
+		rc = r->error;
+	}
+	gather_done(&tr.arrivals);
+	return rc ? rc : trace_rewind(t);
+}
+
 int replay_run(struct replay *r, struct trace *t)
 {
 	struct trace_info info;
 	size_t n;
-	int rc;
+	int rc = train(r, t);
 
+	if (rc)
+		return rc;
 	while ((rc = trace_next(t, &r->block)) > 0) {
 		r->info = trace_units(t, &n);
 		rc = more_units(r, n);

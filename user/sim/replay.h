@@ -2,22 +2,20 @@
 /*
  * Window policies over a trace: every unit under every policy, on all
  * processors. Units are independent, so the result does not depend on the
- * number of threads.
+ * number of threads. Policies that train on what they are judged by make it
+ * read the trace twice and hold it in memory.
  */
 #ifndef HEARTH_SIM_REPLAY_H
 #define HEARTH_SIM_REPLAY_H
 
-#include <stdbool.h>
-
 #include <hearth/policy.h>
 
 #include "sim/lane.h"
-#include "trace/trace.h"
+#include "sim/spread.h"
 
 struct replay_options {
 	bool durations; /* executions take their time; else 0 s */
-	bool jitter;    /* binned arrivals uniformly in their bin; else evenly */
-	uint64_t seed;
+	struct spread_options spread;
 	unsigned int threads; /* 0: one per processor */
 };
 
