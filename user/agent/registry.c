@@ -390,13 +390,15 @@ static int sync_cgroup(int fd, uint64_t id, const char *path, void *arg)
 	return 0;
 }
 
-/* Instances whose cgroups went without an event. */
+/* Instances whose cgroups went without an event, or that no rule names any more. */
 static void drop_vanished(struct registry *r)
 {
 	struct instance *inst, *tmp;
+	struct naming_result name;
 
 	HASH_ITER (hh, r->instances, inst, tmp)
-		if (cgroup_read_populated(inst->fd) == -ENOENT)
+		if (cgroup_read_populated(inst->fd) == -ENOENT ||
+		    !naming_match(r->config->naming, inst->path, &name))
 			remove_instance(r, inst);
 }
 
