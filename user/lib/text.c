@@ -20,9 +20,10 @@ unsigned int text_distance(const char *a, const char *b)
 		row[0] = (unsigned int)i + 1;
 		for (size_t j = 0; j < n; j++) {
 			unsigned int replaced = diagonal + (a[i] != b[j]);
+			unsigned int resized = MIN(row[j], row[j + 1]) + 1;
 
 			diagonal = row[j + 1];
-			row[j + 1] = MIN(replaced, MIN(row[j], row[j + 1]) + 1);
+			row[j + 1] = MIN(replaced, resized);
 		}
 	}
 	return row[n];
