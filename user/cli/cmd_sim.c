@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * hearth sim TRACE...: replay traces through policies and say what each would
+ * have cost. Every policy is run at every cold cost, and with --memory at every
+ * size under every ranker.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/agent.h"
+#include "cli/commands.h"
+#include "cli/list.h"
+#include "lib/util.h"
+#include "sim/capacity.h"
+#include "sim/replay.h"
+#include "sim/report.h"
+
+#define COSTS_MAX    32
+#define POLICIES_MAX 32
+#define SETTINGS_MAX 4096
+#define MINUTE_S     60.0
+#define COLD_COST_S  600.0 /* when none is named: ten minutes of keep-alive */
+#define QUEUE_S      60.0  /* no caller waits longer for room */
+
+const struct cli_option cmd_sim_options[] = {
+    {'p', "policy", "SPEC", "a policy, e.g. fixed:10; again for more (default: a few to compare)"},
+    {'c', "cold-cost", "MINUTES",
+     "keep-alive that one cold start is worth, or a list (default 10)"},
+    {'u', "unit", "UNIT", "what is kept warm as one: app or function (default app)"},
+    {'m', "memory", "MB", "memory of the host, or a list of sizes"},
+    {'r', "ranker", "SPEC", "who is evicted when memory is short; again for more (default lru)"},
+    {'M', "model", "NAME", "with --memory: default or faascache"},
+    {'Q', "queue", "SECONDS", "with --memory: how long a call may wait for room (default 60)"},
+    {'N', "max-invocations", "N", "leave out apps with more invocations"},
+    {'j', "jitter", "SEED", "spread arrivals at random over their minute, not evenly"},
+    {'d', "durations", NULL, "executions take their time (default: none)"},
+    {'L', "load-cost", "SECONDS", "cost of each load ahead of an arrival (default 0)"},
+    {'l', "lenient", NULL, "skip bad rows and count them"},
+    {'a', "per-app", "FILE", "write the results of each app as CSV"},
+    {'P', "plot", "FILE.svg", "draw costs and cold starts (needs gnuplot)"},
+    {0},
+};
+
+static const char *const default_policies[] = {"fixed:10", "hybrid:240", "offline"};
+
+struct sim {
+	struct cli *cli;
+	struct trace_options trace_options;
+	struct replay_options replay;
+	const char *policies[POLICIES_MAX], *rankers[POLICIES_MAX];
+	size_t npolicies, nrankers;
+	double costs_min[COSTS_MAX], memories_mb[COSTS_MAX];
+	size_t ncosts, nmemories;
+	double load_cost_s, queue_s;
+	bool faascache;
+	const char *per_app, *plot;
+	/* One of each per setting: */
+	struct hearth_policy *policy[SETTINGS_MAX];
+	struct hearth_ranker *ranker[POLICIES_MAX];
+	struct sim_setting setting[SETTINGS_MAX];
+	struct capacity_setting host[SETTINGS_MAX];
+	struct sim_result result[SETTINGS_MAX];
+	size_t n;
+	struct trace *trace;
+	char err[1024];
+};
+
+/* ---- the command line */
+
+static int add_spec(struct cli *cli, const char *specs[], size_t *n)
+{
+	if (*n == POLICIES_MAX)
+		return cli_usage(cli, "more than %d specs of one kind", POLICIES_MAX);
+	specs[(*n)++] = cli->arg;
+	return CLI_OK;
+}
+
+static int word_option(struct sim *s, int c)
+{
+	const char *arg = s->cli->arg;
+
+	if (c == 'u') {
+		if (strcmp(arg, "app") && strcmp(arg, "function"))
+			return cli_usage(s->cli, "--unit \"%s\"; accepted: app, function", arg);
+		s->trace_options.by = *arg == 'f' ? TRACE_BY_FUNCTION : TRACE_BY_APP;
+		return CLI_OK;
+	}
+	if (strcmp(arg, "default") && strcmp(arg, "faascache"))
+		return cli_usage(s->cli, "--model \"%s\"; accepted: default, faascache", arg);
+	s->faascache = *arg == 'f';
+	return CLI_OK;
+}
+
+static int number_option(struct sim *s, int c)
+{
+	size_t one;
+	double v;
+
+	switch (c) {
+	case 'c':
+		return list_numbers(s->cli, "--cold-cost", 1e6, s->costs_min, COSTS_MAX,
+				    &s->ncosts);
+	case 'm':
+		return list_numbers(s->cli, "--memory", 1e9, s->memories_mb, COSTS_MAX,
+				    &s->nmemories);
+	case 'Q':
+		return list_numbers(s->cli, "--queue", 1e6, &s->queue_s, 1, &one);
+	case 'L':
+		return list_numbers(s->cli, "--load-cost", 1e6, &s->load_cost_s, 1, &one);
+	}
+	if (list_numbers(s->cli, c == 'N' ? "--max-invocations" : "--jitter", 1e15, &v, 1, &one))
+		return CLI_USAGE;
+	if (c == 'N') {
+		s->trace_options.max_invocations = v;
+	} else {
+		s->replay.spread.jitter = true;
+		s->replay.spread.seed = v;
+	}
+	return CLI_OK;
+}
+
+static int one_option(struct sim *s, int c)
+{
+	switch (c) {
+	case 'p':
+		return add_spec(s->cli, s->policies, &s->npolicies);
+	case 'r':
+		return add_spec(s->cli, s->rankers, &s->nrankers);
+	case 'u':
+	case 'M':
+		return word_option(s, c);
+	case 'd':
+		s->replay.durations = true;
+		return CLI_OK;
+	case 'l':
+		s->trace_options.lenient = true;
+		return CLI_OK;
+	case 'a':
+		s->per_app = s->cli->arg;
+		return CLI_OK;
+	case 'P':
+		s->plot = s->cli->arg;
+		return CLI_OK;
+	}
+	return number_option(s, c);
+}
+
+static int read_options(struct sim *s)
+{
+	int c;
+
+	while ((c = cli_option(s->cli)) >= 0)
+		if (one_option(s, c))
+			return CLI_USAGE;
+	if (c == CLI_STOP)
+		return CLI_USAGE;
+	if (s->nrankers && !s->nmemories)
+		return cli_usage(s->cli, "--ranker needs --memory");
+	if (s->faascache && !s->nmemories)
+		return cli_usage(s->cli, "--model faascache needs --memory");
+	if (s->faascache && s->npolicies)
+		return cli_usage(s->cli, "--model faascache has no windows: it takes no --policy");
+	return CLI_OK;
+}
+
+static void fill_defaults(struct sim *s)
+{
+	if (!s->ncosts)
+		s->costs_min[s->ncosts++] = COLD_COST_S / MINUTE_S;
+	if (s->nmemories && !s->nrankers)
+		s->rankers[s->nrankers++] = "lru";
+	if (s->npolicies)
+		return;
+	if (s->nmemories) /* until evicted: the ranker is what is compared */
+		s->policies[s->npolicies++] = "always";
+	else
+		for (size_t i = 0; i < ARRAY_SIZE(default_policies); i++)
+			s->policies[s->npolicies++] = default_policies[i];
+}
+
+/* ---- settings */
+
+static int add_setting(struct sim *s, const char *spec, struct hearth_policy *p, double cold_cost_s,
+		       struct hearth_ranker *r, double memory_mb)
+{
+	if (s->n == SETTINGS_MAX)
+		return cli_usage(s->cli, "more than %d combinations", SETTINGS_MAX);
+	s->setting[s->n] = (struct sim_setting){.policy = spec,
+						.ranker = r ? hearth_ranker_spec(r) : NULL,
+						.memory_mb = memory_mb,
+						.cold_cost_s = cold_cost_s,
+						.load_cost_s = s->load_cost_s};
+	s->host[s->n] = (struct capacity_setting){.policy = p,
+						  .ranker = r,
+						  .memory_mb = memory_mb,
+						  .queue_s = s->queue_s,
+						  .faascache = s->faascache};
+	s->n++;
+	return CLI_OK;
+}
+
+/* A policy at one cold cost, with all memory sizes and rankers. */
+static int add_policy(struct sim *s, const char *spec, double cold_cost_s,
+		      struct hearth_policy **slot)
+{
+	if (hearth_policy_parse(spec, cold_cost_s, slot, s->err, sizeof(s->err)))
+		return cli_usage(s->cli, "%s", s->err);
+	if (!s->nmemories)
+		return add_setting(s, spec, *slot, cold_cost_s, NULL, 0);
+	if (hearth_policy_needs(*slot))
+		return cli_usage(s->cli, "%s knows the future: it has no meaning with --memory",
+				 spec);
+	for (size_t m = 0; m < s->nmemories; m++)
+		for (size_t r = 0; r < s->nrankers; r++)
+			if (add_setting(s, spec, *slot, cold_cost_s, s->ranker[r],
+					s->memories_mb[m]))
+				return CLI_USAGE;
+	return CLI_OK;
+}
+
+static int make_settings(struct sim *s)
+{
+	size_t n = 0;
+
+	for (size_t r = 0; r < s->nrankers; r++)
+		if (hearth_ranker_parse(s->rankers[r], &s->ranker[r], s->err, sizeof(s->err)))
+			return cli_usage(s->cli, "%s", s->err);
+	for (size_t p = 0; p < s->npolicies; p++)
+		for (size_t c = 0; c < s->ncosts; c++)
+			if (add_policy(s, s->policies[p], s->costs_min[c] * MINUTE_S,
+				       &s->policy[n++]))
+				return CLI_USAGE;
+	return CLI_OK;
+}
+
+/* ---- runs and reports */
+
+static const struct sim_tally *replay_of(const void *arg, size_t setting, size_t unit)
+{
+	return replay_tally(arg, setting, unit);
+}
+
+static const struct sim_tally *capacity_of(const void *arg, size_t setting, size_t unit)
+{
+	return capacity_tally(arg, setting, unit);
+}
+
+static int write_per_app(struct sim *s, const struct report *report)
+{
+	_cleanup_fclose_ FILE *f = fopen(s->per_app, "we");
+	int rc = f ? report_per_app(report, f) : -errno;
+
+	if (!rc && fflush(f))
+		rc = -errno;
+	return rc ? cli_error(s->cli, "%s: %s", s->per_app, strerror(-rc)) : CLI_OK;
+}
+
+static int draw(struct sim *s, const struct report *report)
+{
+	int rc = report_plot(report, s->plot);
+
+	if (rc == -ENOENT) {
+		cli_error(s->cli, "%s: gnuplot is not installed", s->plot);
+		cli_hint(s->cli, "install it (apt install gnuplot-nox), or leave --plot out");
+		return CLI_FAILED;
+	}
+	return rc ? cli_error(s->cli, "%s: %s", s->plot, strerror(-rc)) : CLI_OK;
+}
+
+static int print(struct sim *s, sim_tally_fn tally, const void *arg)
+{
+	struct report report = {.trace = s->trace,
+				.results = s->result,
+				.n = s->n,
+				.by_function = s->trace_options.by == TRACE_BY_FUNCTION,
+				.jitter = s->replay.spread.jitter,
+				.limited = s->nmemories,
+				.tally = tally,
+				.tally_arg = arg};
+	int status = CLI_OK;
+
+	if (s->cli->json) {
+		json_t *json = report_json(&report);
+
+		agent_print_json(s->cli, json);
+		json_decref(json);
+	} else {
+		report_table(&report, s->cli->out);
+	}
+	if (s->per_app)
+		status = write_per_app(s, &report);
+	if (s->plot && !status)
+		status = draw(s, &report);
+	return status;
+}
+
+static int summarize(struct sim *s, sim_tally_fn tally, const void *arg, const struct capacity *c)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (summary_make(&s->setting[i], i, s->trace, tally, arg,
+				 c ? capacity_total(c, i) : NULL, &s->result[i]))
+			return cli_error(s->cli, "out of memory");
+	return print(s, tally, arg);
+}
+
+static int run_windows(struct sim *s)
+{
+	struct replay *r;
+	int status = CLI_OK;
+
+	if (replay_new((const struct hearth_policy *const *)s->policy, s->n, &s->replay, &r))
+		return cli_error(s->cli, "out of memory");
+	if (replay_run(r, s->trace))
+		status = cli_error(s->cli, "%s", s->err);
+	else
+		status = summarize(s, replay_of, r, NULL);
+	replay_free(r);
+	return status;
+}
+
+static int run_capacity(struct sim *s)
+{
+	struct capacity *c;
+	int status;
+
+	if (capacity_new(s->host, s->n, &s->replay.spread, &c))
+		return cli_error(s->cli, "out of memory");
+	if (capacity_run(c, s->trace))
+		status = cli_error(s->cli, "%s", s->err);
+	else
+		status = summarize(s, capacity_of, c, c);
+	capacity_free(c);
+	return status;
+}
+
+static void sim_free(struct sim *s)
+{
+	trace_close(s->trace);
+	for (size_t i = 0; i < POLICIES_MAX; i++)
+		hearth_ranker_free(s->ranker[i]);
+	for (size_t i = 0; i < SETTINGS_MAX; i++)
+		hearth_policy_free(s->policy[i]);
+	free(s);
+}
+
+int cmd_sim(struct cli *cli)
+{
+	struct sim *s = calloc(1, sizeof(*s));
+	int status;
+
+	if (!s)
+		return cli_error(cli, "out of memory");
+	s->cli = cli;
+	s->queue_s = QUEUE_S;
+	status = read_options(s);
+	if (!status) {
+		fill_defaults(s);
+		status = make_settings(s);
+	}
+	if (!status &&
+	    trace_open(cli->argv, cli->argc, &s->trace_options, &s->trace, s->err, sizeof(s->err)))
+		status = cli_error(cli, "%s", s->err);
+	if (!status)
+		status = s->nmemories ? run_capacity(s) : run_windows(s);
+	sim_free(s);
+	return status;
+}
