@@ -275,6 +275,8 @@ static int load_config(struct agent *a, struct config **out)
 		log_error("%s", err);
 		return rc;
 	}
+	if (config_warning(*out))
+		log_warn("%s: %s", a->options.config_path, config_warning(*out));
 	if (a->options.mode >= 0)
 		(*out)->mode = a->options.mode;
 	return 0;

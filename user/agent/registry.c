@@ -138,11 +138,8 @@ static void set_control(struct registry *r, struct instance *inst)
 	struct hearth_control *ctl = &r->maps->controls[inst->slot];
 	const struct fn_settings *s = &inst->fn->settings;
 	struct act_holds holds = {.syn_ns = s->syn_hold_ns, .enter_ns = s->enter_hold_ns};
-	enum source_choice source = s->source;
+	enum source_choice source = config_source(s, inst->rule_source);
 
-	/* A rule may name the source; a [function] section has the last word. */
-	if (source == SOURCE_AUTO && inst->rule_source >= 0)
-		source = inst->rule_source;
 	ctl->function = inst->fn->index;
 	ctl->sources = source_bits(source);
 	ctl->flags = (s->end == END_DIRECTION ? HEARTH_CTL_DIRECTION : 0) |
