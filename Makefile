@@ -70,8 +70,10 @@ $(foreach l,$(LIBS),$(eval $(call archive,$(l))))
 $(B)/hearthd: $(AGENT) $(ARCHIVES)
 	$(CC) $(LDFLAGS) -o $@ $(AGENT) $(LINK) $(AGENT_LIBS)
 
-$(B)/hearth: $(CLI) $(ARCHIVES)
-	$(CC) $(LDFLAGS) -o $@ $(CLI) $(LINK) $(CLI_LIBS)
+# `hearth config check` is the agent's own loader
+CONFIG := $(filter $(B)/user/agent/config%.o $(B)/user/agent/naming%.o,$(AGENT))
+$(B)/hearth: $(CLI) $(CONFIG) $(ARCHIVES)
+	$(CC) $(LDFLAGS) -o $@ $(CLI) $(CONFIG) $(LINK) $(CLI_LIBS)
 
 # ---- unit tests: everything but main, rebuilt with ASan and UBSan
 SAN_OBJS := $(foreach l,$(LIBS),$(call objs,$(l),$(B)/san)) \

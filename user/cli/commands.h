@@ -15,6 +15,7 @@ const struct cli_command *commands_find(const char *name);
 
 int cmd_top(struct cli *cli);
 extern const struct cli_option cmd_top_options[];
+int cmd_status(struct cli *cli);
 int cmd_ls(struct cli *cli);
 /* The table alone, for `top` where it cannot run. */
 struct view_choice;
@@ -25,5 +26,13 @@ int cmd_explain(struct cli *cli);
 extern const struct cli_option cmd_explain_options[];
 int cmd_events(struct cli *cli);
 extern const struct cli_option cmd_events_options[];
+/* freeze, thaw, pin, unpin */
+int cmd_change(struct cli *cli);
+int cmd_policy(struct cli *cli);
+int cmd_doctor(struct cli *cli);
+int cmd_config(struct cli *cli);
+int cmd_demo(struct cli *cli);
+int cmd_sim(struct cli *cli);
+extern const struct cli_option cmd_sim_options[];
 
 #endif
