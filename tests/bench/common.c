@@ -190,13 +190,18 @@ static void serve_connection(int fd)
 			return;
 }
 
-static void serve(void *arg)
+struct serving {
+	int report; /* pipe that takes the ports */
+	int n;
+};
+
+static void serve(const struct serving *s)
 {
-	int report = *(int *)arg, fd, one = 1;
+	int fd, one = 1;
 	uint16_t port;
 
 	fd = listen_local(&port);
-	if (write(report, &port, sizeof(port)) != sizeof(port))
+	if (write(s->report, &port, sizeof(port)) != sizeof(port))
 		return;
 	for (;;) {
 		int c = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
@@ -209,17 +214,31 @@ static void serve(void *arg)
 	}
 }
 
-pid_t start_server(const struct bench_cgroup *cg, uint16_t *port)
+static void serve_all(void *arg)
 {
+	const struct serving *s = arg;
+
+	for (int i = 1; i < s->n; i++)
+		if (fork() == 0)
+			break;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	serve(s);
+}
+
+pid_t start_servers(const struct bench_cgroup *cg, uint16_t *ports, int n)
+{
+	struct serving s = {.n = n};
 	int ends[2];
 	pid_t pid;
 
 	if (pipe(ends) < 0)
 		die("pipe: %s", strerror(errno));
-	pid = run_in(cg, serve, &ends[1]);
+	s.report = ends[1];
+	pid = run_in(cg, serve_all, &s);
 	close(ends[1]);
-	if (read(ends[0], port, sizeof(*port)) != sizeof(*port))
-		die("the server in %s did not start", cg->path);
+	for (int i = 0; i < n; i++)
+		if (read(ends[0], &ports[i], sizeof(ports[i])) != sizeof(ports[i]))
+			die("the servers in %s did not start", cg->path);
 	close(ends[0]);
 	return pid;
 }

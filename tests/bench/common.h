@@ -39,10 +39,12 @@ void freeze_and_wait(const struct bench_cgroup *cg);
 void thaw(const struct bench_cgroup *cg);
 
 /*
- * Start a server in the cgroup, one connection after the other on a loopback
- * port. It makes its listener itself: a socket belongs to the cgroup of its maker.
+ * Start n servers in the cgroup, each taking one connection after the other on
+ * a loopback port. They make their listeners themselves (a socket belongs to
+ * the cgroup of its maker) and descend from one process, the instance's entry
+ * point. Returns its pid; with n == 1 it is the server.
  */
-pid_t start_server(const struct bench_cgroup *cg, uint16_t *port);
+pid_t start_servers(const struct bench_cgroup *cg, uint16_t *ports, int n);
 int listen_local(uint16_t *port);
 int connect_local(uint16_t port);
 void request(int fd); /* GET, and the whole answer read */

@@ -21,9 +21,9 @@
 #include "hearth/event.h"
 #include "lib/clock.h"
 
-#define PAIRS       40
-#define REQUESTS    10000 /* per round */
-#define EXECS       150
+#define PAIRS       100
+#define REQUESTS    4000 /* per round */
+#define EXECS       60
 #define STAT_ROUNDS 15
 #define CONNECTIONS 500
 #define MAX_LINKS   32
@@ -421,7 +421,7 @@ int main(void)
 	cgroups_begin("hearth-bench-hooks");
 	pin_to_cpu((int)sysconf(_SC_NPROCESSORS_ONLN) - 1);
 	load();
-	server.pid = start_server(&fx.instance, &server.port);
+	server.pid = start_servers(&fx.instance, &server.port, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(variants); i++)
 		compare_rounds("http", &variants[i], ping_pong, &server, REQUESTS);
 	start_forker(&exec);

@@ -18,7 +18,7 @@
 
 #define MAX_FUNCTIONS 256
 #define SECONDS       10
-#define SETTLE_NS     NSEC_PER_SEC /* registration and adoption of the new instances */
+#define SETTLE_NS     NSEC_PER_SEC /* for hearthd to register new instances */
 
 static int connections[MAX_FUNCTIONS];
 static int n_functions;
@@ -94,18 +94,24 @@ static uint64_t measure(const char *pid, unsigned int rate)
 	return sent;
 }
 
-static void start_function(int i)
+/* hearthd learns of all the instances before the first of them runs anything. */
+static void start_functions(void)
 {
-	struct bench_cgroup function, instance;
+	static struct bench_cgroup function, instances[MAX_FUNCTIONS];
 	char path[32];
 	uint16_t port;
 
-	snprintf(path, sizeof(path), "fn%d", i);
-	cgroup_make(path, &function);
-	snprintf(path, sizeof(path), "fn%d/1", i);
-	cgroup_make(path, &instance);
-	start_server(&instance, &port);
-	connections[i] = connect_local(port);
+	for (int i = 0; i < n_functions; i++) {
+		snprintf(path, sizeof(path), "fn%d", i);
+		cgroup_make(path, &function);
+		snprintf(path, sizeof(path), "fn%d/1", i);
+		cgroup_make(path, &instances[i]);
+	}
+	sleep_until(now_ns() + SETTLE_NS);
+	for (int i = 0; i < n_functions; i++) {
+		start_servers(&instances[i], &port, 1);
+		connections[i] = connect_local(port);
+	}
 }
 
 int main(int argc, char **argv)
@@ -117,9 +123,7 @@ int main(int argc, char **argv)
 		die("usage: load CGROUP FUNCTIONS PID RATE... (at most %d functions)",
 		    MAX_FUNCTIONS);
 	cgroups_begin(argv[1]);
-	for (int i = 0; i < n_functions; i++)
-		start_function(i);
-	sleep_until(now_ns() + SETTLE_NS);
+	start_functions();
 	sent = 0;
 	for (int i = 4; i < argc; i++)
 		sent += measure(argv[3], (unsigned int)atoi(argv[i]));

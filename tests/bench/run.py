@@ -180,8 +180,8 @@ def machine():
 SECTIONS = {
     "hooks": ("What the hooks cost", """
 Client and server share one CPU and one keep-alive connection; the server lives in an instance, the
-client outside. Rounds of 10,000 requests (150 for fork+exec) with and without the hooks alternate and
-swap their order, so a drift of the machine cancels out; the figure is the median of 40 ratios. The CPU
+client outside. Rounds of 4,000 requests (60 for fork+exec) with and without the hooks alternate and swap
+their order, so a drift of the machine cancels out; the figure is the median of 100 ratios. The CPU
 time ratio counts only the CPU time of both sides. Every request is an edge from idle to busy and back,
 the most expensive kind. The run is void unless the hooks counted exactly the requests sent.
 

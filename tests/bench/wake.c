@@ -312,8 +312,7 @@ int main(int argc, char **argv)
 		die("usage: wake hearthd|proxy|poll CGROUP [SOCKET FUNCTION]");
 	cgroups_begin(argv[2]);
 	cgroup_make("1", &fx.instance);
-	for (int k = 0; k < KINDS; k++)
-		start_server(&fx.instance, &fx.backend[k]);
+	start_servers(&fx.instance, fx.backend, KINDS);
 	memcpy(fx.port, fx.backend, sizeof(fx.port));
 	if (strcmp(variant, "hearthd") == 0 && argc == 5) {
 		fx.api = api_connect(argv[3]);
