@@ -124,6 +124,7 @@ static void script(const struct report *r, const size_t first[], size_t n, const
 	      g);
 	quoted(path, g);
 	fputs("'\nset multiplot layout 1,2\nset grid lc rgb '#dddddd'\n"
+	      "set linetype 5 lc rgb '#a65628'\n" /* gnuplot's is too light to read */
 	      "set key noautotitle top right font ',11'\nset border 3\nset tics nomirror\n",
 	      g);
 	fprintf(g,
