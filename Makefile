@@ -143,9 +143,45 @@ $(BENCH): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/common.o $(B)/libh
 bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; some minutes)
 	@tests/bench/run.py --write
 
+# ---- manual, completion, installation
+MAN := $(patsubst docs/man/%.scd,$(B)/man/%,$(wildcard docs/man/*.scd))
+man: $(MAN) ## build the man pages
+$(B)/man/%: docs/man/%.scd
+	@mkdir -p $(@D)
+	scdoc < $< > $@.tmp && mv $@.tmp $@
+
+$(B)/hearth.bash: $(B)/hearth
+	$< --completion bash > $@.tmp && mv $@.tmp $@
+
+$(B)/hearthd.service: deploy/hearthd.service
+	sed 's|@PREFIX@|$(PREFIX)|' $< > $@
+
+D = $(DESTDIR)$(PREFIX)
+install: all man $(B)/hearth.bash $(B)/hearthd.service ## install below DESTDIR and PREFIX (default /usr/local)
+	install -D -m 755 $(B)/hearthd $(D)/sbin/hearthd
+	install -D -m 755 $(B)/hearth $(D)/bin/hearth
+	for page in $(MAN); do install -D -m 644 -t $(D)/share/man/man$${page##*.} $$page || exit; done
+	install -D -m 644 $(B)/hearth.bash $(D)/share/bash-completion/completions/hearth
+	install -D -m 644 $(B)/hearthd.service $(D)/lib/systemd/system/hearthd.service
+	install -D -m 644 deploy/hearth.sysusers $(D)/lib/sysusers.d/hearth.conf
+	test -e $(DESTDIR)/etc/hearth/hearth.conf || \
+		install -D -m 644 deploy/hearth.conf $(DESTDIR)/etc/hearth/hearth.conf
+
+# ---- looks
+SOURCES = $(shell git ls-files '*.c' '*.h')
+SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
+lint: man ## check format, scripts, man pages, and the C code with cppcheck
+	clang-format --dry-run -Werror $(SOURCES)
+	shellcheck $(SCRIPTS)
+	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr \
+		--suppress=normalCheckLevelMaxBranches -D_GNU_SOURCE -DHEARTH_VERSION='""' -Iinclude -Iuser user
+
+format: ## format all C code
+	clang-format -i $(SOURCES)
+
 clean: ## remove build/
 	rm -rf $(B)
 
-.PHONY: all help unit tests check demo bench clean
+.PHONY: all help unit tests check demo bench man install lint format clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

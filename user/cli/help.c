@@ -85,27 +85,34 @@ static void completion_options(FILE *out, const struct cli_option *options)
 		fprintf(out, " --%s", o->name);
 }
 
-/* Long options that take a value, as alternatives of a shell `case`. */
+/* "COMMAND OPTION" for every option that takes a value, as alternatives of a shell `case`. */
 static void completion_valued(FILE *out)
 {
+	const char *before = "";
+
 	for (const struct cli_option *o = cli_globals; o->name; o++)
-		if (o->arg)
-			fprintf(out, "|--%s", o->name);
+		if (o->arg) {
+			fprintf(out, "%s*' --%s'", before, o->name);
+			before = "|";
+		}
 	for (const struct cli_command *c = commands; c->name; c++)
 		for (const struct cli_option *o = c->options; o && o->name; o++) {
 			if (!o->arg)
 				continue;
-			fprintf(out, "|--%s", o->name);
+			fprintf(out, "|'%s --%s'", c->name, o->name);
 			if (o->code < 256)
-				fprintf(out, "|-%c", o->code);
+				fprintf(out, "|'%s -%c'", c->name, o->code);
 		}
 }
 
 static void completion_command(FILE *out, const struct cli_command *c)
 {
-	fprintf(out, "\t%s)\n\t\topts=\"$opts", c->name);
-	completion_options(out, c->options);
-	fputs("\"\n", out);
+	fprintf(out, "\t%s)\n", c->name);
+	if (c->options) {
+		fputs("\t\topts=\"$opts", out);
+		completion_options(out, c->options);
+		fputs("\"\n", out);
+	}
 	switch (c->complete) {
 	case COMPLETE_FUNCTION:
 		fputs("\t\t(( at == 1 )) && words=$(hearth ls --names 2>/dev/null)\n", out);
@@ -131,12 +138,12 @@ void help_completion(FILE *out)
 	      "\tlocal command='' at=0 skip=0 files=0 words='' opts='' i\n\n"
 	      "\tfor (( i = 1; i < COMP_CWORD; i++ )); do\n"
 	      "\t\tif (( skip )); then skip=0; continue; fi\n"
-	      "\t\tcase ${COMP_WORDS[i]} in\n"
-	      "\t\t''",
+	      "\t\tcase \"$command ${COMP_WORDS[i]}\" in\n"
+	      "\t\t",
 	      out);
 	completion_valued(out);
 	fputs(") skip=1 ;;\n"
-	      "\t\t-*) ;;\n"
+	      "\t\t*' '-*) ;;\n"
 	      "\t\t*) [[ $command ]] || command=${COMP_WORDS[i]}; at=$(( at + 1 )) ;;\n"
 	      "\t\tesac\n"
 	      "\tdone\n"
