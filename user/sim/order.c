@@ -45,7 +45,8 @@ int order_build(struct order *o, const struct trace_block *b, const struct trace
 			o->entries[o->n++] =
 			    (struct order_entry){b->runs[run].t_s, b->runs[run].seq, s->unit, run};
 	}
-	qsort(o->entries, o->n, sizeof(*o->entries), entry_order);
+	if (o->n) /* qsort wants an array even for nothing */
+		qsort(o->entries, o->n, sizeof(*o->entries), entry_order);
 	o->block = b;
 	o->units = units;
 	return 0;

@@ -149,7 +149,8 @@ static int list_work(struct replay *r, const struct trace_block *b)
 			r->work[i].arrivals += b->runs[s->first + k].n;
 	}
 	r->nwork = b->nslices;
-	qsort(r->work, r->nwork, sizeof(*r->work), work_order);
+	if (r->nwork) /* qsort wants an array even for nothing */
+		qsort(r->work, r->nwork, sizeof(*r->work), work_order);
 	return 0;
 }
 

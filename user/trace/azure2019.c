@@ -402,7 +402,8 @@ static int assemble(struct trace *t, struct azure *a, double base_s, struct trac
 		rc = grow((void **)&a->slices, &a->slices_cap, a->nrows, sizeof(*a->slices));
 	if (rc)
 		return rc;
-	qsort(a->rows, a->nrows, sizeof(*a->rows), row_order);
+	if (a->nrows) /* qsort wants an array even for nothing */
+		qsort(a->rows, a->nrows, sizeof(*a->rows), row_order);
 	a->nruns = 0;
 	for (size_t i = 0; i < a->nrows; i += n) {
 		struct trace_slice *s = &a->slices[nslices];

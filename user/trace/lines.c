@@ -190,6 +190,9 @@ int lines_next(struct lines *l, struct cursor *out)
 			len--;
 	} while (!len);
 	*out = (struct cursor){.p = line, .end = line + len, .line = line};
+	if (l->number == 1 && (unsigned char)*line == 0x80)
+		return lines_error(l, 1,
+				   "a pickle is never read, it can run code: export it as CSV");
 	bad = bad_byte(line, len);
 	if (bad)
 		return lines_error(l, bad - line + 1,
