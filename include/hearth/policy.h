@@ -41,7 +41,7 @@ struct hearth_decision {
 
 /* What a policy may know besides the histogram; one per closed idle time. */
 struct hearth_arrival {
-	double t_s;    /* time of the arrival, from any fixed origin */
+	double t_s;    /* time of the arrival; from any fixed origin, best a full minute of the wall clock */
 	double idle_s; /* idle time that it closed; < 0 for the first arrival */
 	double iat_s;  /* time since the previous arrival; < 0 for the first */
 };
@@ -85,6 +85,12 @@ size_t hearth_policy_state_size(const struct hearth_policy *p);
 /* Learn one arrival. O(1) amortised. */
 void hearth_policy_observe(const struct hearth_policy *p, void *state,
 			   const struct hearth_arrival *a);
+
+/*
+ * Optional: the busy span that the last arrival began ended at t_s (same origin).
+ * Without it, the idle time is taken to begin with the arrival.
+ */
+void hearth_policy_idle(const struct hearth_policy *p, void *state, double t_s);
 
 /* Decide the windows of the idle time that starts now (at a->t of the last arrival or later). */
 void hearth_policy_decide(const struct hearth_policy *p, void *state,

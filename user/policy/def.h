@@ -12,6 +12,7 @@
 
 #include <hearth/policy.h>
 
+#define SPEC_MAX          320                /* longest spec, in bytes with the NUL */
 #define POLICY_PARAMS     12                 /* most parameters a policy can have */
 #define POLICY_MAX_S      (30 * 24 * 3600.0) /* longest duration: whole nanoseconds in a double */
 #define POLICY_MIN_COST_S 0.001              /* a cold start worth nothing has no best policy */
@@ -45,10 +46,13 @@ struct policy_param {
 struct policy_def {
 	const struct policy_param *params; /* PARAM_END-terminated; NULL: none */
 	size_t state_size;
+	size_t aux_size;    /* of what prepare computes once per spec */
 	unsigned int needs; /* enum hearth_policy_need */
 
 	/* Rules between parameters. 0 or -EINVAL with a message. NULL: none. */
 	int (*check)(const struct hearth_policy *p, char *err, size_t err_size);
+	/* Fill p->aux after the check. NULL: nothing to compute. */
+	void (*prepare)(const struct hearth_policy *p);
 	/* NULL: the default geometry. */
 	void (*geometry)(const struct hearth_policy *p, double *bin_s, uint32_t *nbins);
 	/* Told the next idle time beforehand, if `needs` says so. */
@@ -58,6 +62,8 @@ struct policy_def {
 		      double start_s, double end_s, double *scratch);
 	/* NULL: learns nothing but what the histogram holds. */
 	void (*observe)(const struct hearth_policy *p, void *state, const struct hearth_arrival *a);
+	/* NULL: does not matter when the idle time began. */
+	void (*idle)(const struct hearth_policy *p, void *state, double t_s);
 	void (*decide)(const struct hearth_policy *p, void *state, const struct hearth_hist *hist,
 		       struct hearth_decision *out);
 };
@@ -65,12 +71,15 @@ struct policy_def {
 struct hearth_policy {
 	const struct policy_def *def;
 	double v[POLICY_PARAMS];
-	char spec[]; /* canonical */
+	void *aux;
+	char spec[SPEC_MAX]; /* canonical */
+	double aux_room[];
 };
 
 extern const struct policy_def policy_none, policy_always, policy_fixed;
 extern const struct policy_def policy_skirental, policy_offline;
 extern const struct policy_def policy_hybrid;
+extern const struct policy_def policy_predictive;
 extern const struct policy_def policy_poisson, policy_hawkes, policy_hawkes_ttl;
 extern const struct policy_def policy_hawkes_approx, policy_hawkes_insample;
 

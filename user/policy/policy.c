@@ -30,7 +30,9 @@
 	X(hawkes_approx, "hawkes-approx", "hawkes-approx", \
 	  "self-exciting arrivals: keep-alive without history, within 2x of the optimum") \
 	X(hawkes_insample, "hawkes-insample", "hawkes-insample", \
-	  "hawkes fitted to given arrivals, as a bound (simulator only)")
+	  "hawkes fitted to given arrivals, as a bound (simulator only)") \
+	X(predictive, "predictive", "predictive", \
+	  "own gaps between arrivals, their order and the population's: lowest expected cost")
 /* clang-format on */
 
 #define INFO(def, name, usage, summary) {name, usage, summary},
@@ -59,12 +61,13 @@ int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_poli
 		snprintf(err, err_size, "%s: the cost of a cold start must be more than 0 s", name);
 		return -EINVAL;
 	}
-	p = calloc(1, sizeof(*p) + SPEC_MAX);
+	p = calloc(1, sizeof(*p) + defs[i]->aux_size);
 	if (!p) {
 		snprintf(err, err_size, "%s: out of memory", name);
 		return -ENOMEM;
 	}
 	p->def = defs[i];
+	p->aux = p->aux_room;
 	ret = spec_parse(name, p->def->params, rest, cold_cost_s, p->v, err, err_size);
 	if (!ret && p->def->check)
 		ret = p->def->check(p, err, err_size);
@@ -72,6 +75,8 @@ int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_poli
 		free(p);
 		return ret;
 	}
+	if (p->def->prepare)
+		p->def->prepare(p);
 	spec_write(name, p->def->params, p->v, cold_cost_s, p->spec);
 	*out = p;
 	return 0;
@@ -105,6 +110,12 @@ void hearth_policy_observe(const struct hearth_policy *p, void *state,
 {
 	if (p->def->observe)
 		p->def->observe(p, state, a);
+}
+
+void hearth_policy_idle(const struct hearth_policy *p, void *state, double t_s)
+{
+	if (p->def->idle)
+		p->def->idle(p, state, t_s);
 }
 
 void hearth_policy_decide(const struct hearth_policy *p, void *state,

@@ -10,8 +10,6 @@
 
 #include "policy/def.h"
 
-#define SPEC_MAX 256 /* longest spec, in bytes with the NUL */
-
 /*
  * Values of the text after the name (":arg,key=value..." or ""). 0 or -EINVAL
  * with a message that starts with `name`.
