@@ -45,6 +45,7 @@ void doctor_add(struct doctor *d, const char *name, enum verdict verdict, const 
 
 /* ---- the agent's own view */
 
+/* A hearthd without a program that it needs does not run: those off are not wanted. */
 static void check_programs(struct doctor *d, const json_t *hooks)
 {
 	size_t i, attached = 0;
@@ -54,9 +55,8 @@ static void check_programs(struct doctor *d, const json_t *hooks)
 		if (field_is_true(hook, "attached"))
 			attached++;
 		else
-			doctor_add(d, "program", VERDICT_WARN, "see `hearth status`",
-				   "%s is off: %s", field_text(hook, "name"),
-				   field_text(hook, "why_not"));
+			doctor_add(d, "program", VERDICT_OK, NULL, "%s is off: %s",
+				   field_text(hook, "name"), field_text(hook, "why_not"));
 	}
 	doctor_add(d, "programs", VERDICT_OK, NULL, "%zu of %zu loaded and attached", attached,
 		   json_array_size(hooks));

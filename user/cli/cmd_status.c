@@ -80,8 +80,7 @@ static void draw_threads(struct pen *pen, const json_t *guard, const json_t *wak
 		pen_print(pen, STYLE_GOOD, "watching, pid %.0f", field_number(guard, "pid"));
 	else
 		pen_print(pen, STYLE_BAD, "NOT WATCHING: nothing is frozen until it is back");
-	pen_print(pen, STYLE_PLAIN, "; had to thaw %.0f times\n",
-		  field_number(guard, "thaw_epoch"));
+	pen_print(pen, STYLE_PLAIN, ", thaw epoch %.0f\n", field_number(guard, "thaw_epoch"));
 	label(pen, "wake thread");
 	if (fifo)
 		pen_print(pen, STYLE_PLAIN, "SCHED_FIFO %.0f", field_number(wake, "priority"));

@@ -99,9 +99,6 @@ static void draw_agent(const struct top *top, struct pen *pen)
 		  format_share(uptime_s > 0 ? cpu_s / uptime_s : NAN, cpu),
 		  format_bytes(field_number(s, "memory_bytes"), memory));
 	pen_print(pen, guarded ? STYLE_GOOD : STYLE_BAD, guarded ? "guard ok" : "NO GUARD");
-	if (field_number(guard, "thaw_epoch") > 0)
-		pen_print(pen, STYLE_BAD, "  guard thawed %.0f times",
-			  field_number(guard, "thaw_epoch"));
 	pen_line(pen);
 }
 
