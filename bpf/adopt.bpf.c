@@ -207,10 +207,14 @@ SEC("iter/bpf_sk_storage_map")
 int hearth_recount(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct conn *c = ctx->value;
+	struct sock *sk = ctx->sk;
 	__u64 *n, add;
 	__u32 slot;
 
-	if (!c || !ctx->sk || c->phase == CONN_IDLE)
+	if (!c || !sk || c->phase == CONN_IDLE)
+		return 0;
+	/* A client keeps the closed socket of an AF_UNIX server alive: nobody serves it. */
+	if (sk->__sk_common.skc_family == AF_UNIX && sk->__sk_common.skc_state == TCP_CLOSE)
 		return 0;
 	slot = c->slot;
 	if (!instance_of(slot, c->gen))

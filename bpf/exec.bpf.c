@@ -40,6 +40,7 @@ static __always_inline void enter(struct task_struct *leader, __u32 tgid,
 			  tgid))
 		__sync_fetch_and_add(&inst->outsiders, 1);
 	hold(inst, ref->slot, &inst->last_enter_ns, now, HEARTH_WAKE_ENTER);
+	emit(HEARTH_EV_ENTER, now, ctl->cgid, ref->slot, ctl->function, tgid, BPF_RB_FORCE_WAKEUP);
 }
 
 SEC("tp_btf/cgroup_attach_task")

@@ -196,6 +196,7 @@ enum hearth_event_type {
 	HEARTH_EV_FROZEN,    /* cgid, value = 0/1 */
 	HEARTH_EV_BUSY,      /* function idle -> busy; value = idle time ns, 0 if first */
 	HEARTH_EV_IDLE,      /* function busy -> idle; value = busy span ns */
+	HEARTH_EV_ENTER,      /* a process entered the instance from outside: look at its sockets */
 	HEARTH_EV_READY,     /* instance listened or completed its first invocation */
 	HEARTH_EV_COLD,      /* cold start: first begin of a fresh instance */
 };

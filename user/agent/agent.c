@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -40,12 +41,29 @@ static void journal_plain(struct agent *a, enum journal_action action, enum jour
 
 /* ---- where to attach */
 
-/* The rules' common ancestor, or what exists of the way to it. */
+/* a is b or below it. */
+static bool is_below(const char *a, const char *b)
+{
+	size_t n = strlen(b);
+
+	return !n || (!strncmp(a, b, n) && (a[n] == '\0' || a[n] == '/'));
+}
+
+/*
+ * The rules' common ancestor, or what exists of the way to it. The config may
+ * ask for a wider cgroup, never for one that leaves out what a rule can name.
+ */
 static int open_attach(struct agent *a, int *fd)
 {
+	const char *wanted = a->config->attach + strspn(a->config->attach, "/");
 	char *slash;
 
 	naming_common_ancestor(a->config->naming, a->attach, sizeof(a->attach));
+	if (a->config->attach[0] && !is_below(a->attach, wanted))
+		log_warn("attach = %s leaves out what the rules name; hooks go to /%s", a->config->attach,
+			 a->attach);
+	else if (a->config->attach[0])
+		snprintf(a->attach, sizeof(a->attach), "%s", wanted);
 	for (;;) {
 		*fd = cgroup_open(a->cgroot_fd, a->attach);
 		if (*fd >= 0 || !a->attach[0])
@@ -110,12 +128,18 @@ static int on_event(const struct hearth_event *ev, void *arg)
 
 	switch (ev->type) {
 	case HEARTH_EV_MKDIR:
-		registry_appear(a->registry, ev->cgid, true);
+		if (registry_appear(a->registry, ev->cgid))
+			a->sync_due = true;
 		break;
 	case HEARTH_EV_RMDIR:
 		registry_vanish(a->registry, ev->cgid);
 		if (ev->cgid == a->maps->node->attach_id)
 			reattach(a);
+		break;
+	case HEARTH_EV_ENTER:
+		inst = registry_instance(a->registry, ev->cgid);
+		if (inst)
+			registry_adopt(a->registry, inst);
 		break;
 	case HEARTH_EV_POPULATED:
 		inst = registry_instance(a->registry, ev->cgid);
@@ -172,7 +196,7 @@ static void check_drops(struct agent *a)
 	log_warn("%lu kernel events were lost (ring full); looking at the whole tree",
 		 (unsigned long)(drops[HEARTH_DROP_EVENTS_FULL] - a->lost_events));
 	a->lost_events = drops[HEARTH_DROP_EVENTS_FULL];
-	registry_sync(a->registry);
+	a->sync_due = true;
 	engine_replan_all(a);
 }
 
@@ -181,6 +205,10 @@ static void on_tick(uv_timer_t *timer)
 	struct agent *a = timer->data;
 
 	kernel_events_consume(a->kernel);
+	if (a->sync_due) {
+		a->sync_due = false;
+		registry_sync(a->registry, true);
+	}
 	guard_watchdog(a);
 	act_tidy(a->act);
 }
@@ -219,7 +247,7 @@ static void on_resync(uv_timer_t *timer)
 
 	if (!kernel_attached(a->kernel))
 		reattach(a);
-	registry_sync(a->registry);
+	a->sync_due = true;
 }
 
 /* ---- what is learned */
@@ -309,7 +337,6 @@ static void on_stop(uv_signal_t *sig, int signum)
 	struct agent *a = sig->data;
 
 	(void)signum;
-	a->stopping = true;
 	uv_stop(&a->loop);
 }
 
@@ -408,7 +435,7 @@ static int open_registry(struct agent *a)
 	if (err)
 		return err;
 	kernel_events_subscribe(a->kernel, on_event, a);
-	return registry_sync(a->registry);
+	return registry_sync(a->registry, false);
 }
 
 static int open_api(struct agent *a)
@@ -552,6 +579,7 @@ int agent_run(const struct agent_options *o)
 
 	a = (struct agent){.options = *o, .cgroot_fd = -1, .inotify_fd = -1, .guard_pidfd = -1};
 	a.started_ns = unix_ns();
+	signal(SIGPIPE, SIG_IGN); /* API clients may leave in the middle of an answer */
 	err = uv_loop_init(&a.loop);
 	if (err)
 		return err;

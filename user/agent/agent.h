@@ -56,7 +56,7 @@ struct agent {
 	uv_signal_t sigint, sigterm, sighup;
 	uint64_t lost_events; /* drops already answered with a resync */
 	uint64_t freeze_failures, foreign_freezes, freezes, wakes;
-	bool stopping;
+	bool sync_due; /* the next tick walks the tree */
 };
 
 /* ---- agent.c: wiring */

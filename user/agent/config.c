@@ -129,6 +129,7 @@ void config_free(struct config *c)
 	free(c->socket);
 	free(c->socket_group);
 	free(c->state_dir);
+	free(c->attach);
 	free(c->pin_dir);
 	free(c->run_dir);
 	free(c);

@@ -72,6 +72,7 @@ struct config {
 	char *socket;
 	char *socket_group; /* group that may use the socket, default "hearth" */
 	char *state_dir;
+	char *attach; /* cgroup of the socket hooks; "": the rules' common ancestor */
 	char *pin_dir;
 	char *run_dir; /* guard table; default: the folder of the socket */
 	unsigned int max_instances;

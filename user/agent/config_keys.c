@@ -48,6 +48,8 @@ static const struct config_key keys[] = {
 	  PATH(1, PATH_MAX - 1), .help = "what was learned, kept over restarts" },
 	{ AGENT(pin_dir), .key = "pin_dir", .fallback = "/sys/fs/bpf/hearth", PATH(1, PATH_MAX - 1),
 	  .help = "pinned maps: counting goes on while hearthd restarts; one hearthd per folder" },
+	{ AGENT(attach), .key = "attach", .fallback = "", PATH(0, PATH_MAX - 1),
+	  .help = "cgroup of the socket hooks; empty: common ancestor of all rules; / sees sockets made elsewhere" },
 	{ AGENT(run_dir), .key = "run_dir", .fallback = "", PATH(0, PATH_MAX - 1),
 	  .help = "shared memory of hearthd and its guard; empty: the folder of the socket" },
 	{ AGENT(max_instances), .key = "max_instances", .fallback = "8192",

@@ -71,8 +71,8 @@ static void judge_tcp(const struct hearth_socket *s, struct socket_scan *scan)
 			snprintf(scan->why, sizeof(scan->why), "a connection waits to be accepted");
 		else if (!(s->flags & HEARTH_SOCK_IN_SCOPE) && set->unattributed != HOLD_IGNORE)
 			snprintf(scan->why, sizeof(scan->why),
-				 "its server socket on port %u was made outside the rules' cgroups "
-				 "(unattributed = ignore allows it)",
+				 "its server socket on port %u was made where no hook sees it "
+				 "(attach = / does; unattributed = ignore allows it)",
 				 s->local_port);
 		return;
 	}

@@ -366,7 +366,9 @@ static int load(struct kernel *k, const struct kernel_options *o)
 	if (!err)
 		err = hearth_bpf__load(k->skel);
 	if (err) {
-		log_error("BPF programs do not load: %s (run `hearth doctor`)", strerror(-err));
+		log_error("BPF programs do not load: %s (`hearth doctor` looks for "
+			  "what is missing, hearthd --debug shows the verifier's words)",
+			  strerror(-err));
 		return err;
 	}
 	return map_all(k, o);

@@ -187,7 +187,7 @@ static int adopt_cgroup(int fd, uint64_t id, const char *path, void *arg)
 }
 
 /* Processes and sockets from before the registration: entry points and servers. */
-static void adopt(struct registry *r, struct instance *inst)
+void registry_adopt(struct registry *r, struct instance *inst)
 {
 	struct hearth_instance *slot = &r->maps->instances[inst->slot];
 	struct adoption a = {.r = r, .inst = inst};
@@ -300,7 +300,7 @@ static void register_cgroup(struct registry *r, int fd, uint64_t cgid, const cha
 	if (inst->outer)
 		inst->outer->nested++;
 	publish(r, inst);
-	adopt(r, inst);
+	registry_adopt(r, inst);
 	inst->registered_ns = inst->started_ns = now_ns();
 	inst->populated = cgroup_read_populated(inst->fd) == 1;
 	/* Not made while we watched: its completed invocations count as proof. */
@@ -371,19 +371,31 @@ static void look_at(struct registry *r, int fd, uint64_t cgid, const char *path,
 	register_cgroup(r, fd, cgid, path, &name, fresh);
 }
 
-void registry_appear(struct registry *r, uint64_t cgid, bool fresh)
+int registry_appear(struct registry *r, uint64_t cgid)
 {
 	_cleanup_close_ int fd = cgroup_open_by_id(r->o.cgroot_fd, cgid);
 	char path[4096];
+	int err;
 
-	if (fd >= 0 && !cgroup_path_of_fd(r->o.cgroot_fd, fd, path, sizeof(path)) && *path)
-		look_at(r, fd, cgid, path, fresh);
+	if (fd < 0)
+		return fd;
+	err = cgroup_path_of_fd(r->o.cgroot_fd, fd, path, sizeof(path));
+	if (!err && *path)
+		look_at(r, fd, cgid, path, true);
+	return err;
 }
+
+struct sync {
+	struct registry *r;
+	bool fresh;
+};
 
 static int sync_cgroup(int fd, uint64_t id, const char *path, void *arg)
 {
+	struct sync *s = arg;
+
 	if (*path)
-		look_at(arg, fd, id, path, false);
+		look_at(s->r, fd, id, path, s->fresh);
 	return 0;
 }
 
@@ -432,14 +444,15 @@ static void drop_stale(struct registry *r)
 			slot_release(r, slot);
 }
 
-int registry_sync(struct registry *r)
+int registry_sync(struct registry *r, bool fresh)
 {
+	struct sync s = {.r = r, .fresh = fresh};
 	char path[4096];
 	int err;
 
 	drop_vanished(r);
 	naming_common_ancestor(r->config->naming, path, sizeof(path));
-	err = cgroup_walk(r->o.cgroot_fd, path, sync_cgroup, r);
+	err = cgroup_walk(r->o.cgroot_fd, path, sync_cgroup, &s);
 	if (!err || err == -ENOENT)
 		drop_stale(r);
 	return err == -ENOENT ? 0 : err;
@@ -453,7 +466,7 @@ void registry_configure(struct registry *r, const struct config *config)
 	r->config = config;
 	HASH_ITER (hh, r->functions, fn, next)
 		registry_function_configure(r, fn);
-	registry_sync(r);
+	registry_sync(r, false);
 	HASH_ITER (hh, r->instances, inst, tmp)
 		set_control(r, inst);
 }

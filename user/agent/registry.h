@@ -106,12 +106,21 @@ void registry_free(struct registry *r);
 /* Another config: settings, policies and names follow. What stays keeps its history. */
 void registry_configure(struct registry *r, const struct config *config);
 
-/* Bring the registry in line with the tree: at start, after lost events, after a reload. */
-int registry_sync(struct registry *r);
+/*
+ * Bring the registry in line with the tree. fresh: what is new was made while we
+ * watched (an event was lost); false at start and after a reload.
+ */
+int registry_sync(struct registry *r, bool fresh);
 
-/* A cgroup was made; fresh: while we watched. */
-void registry_appear(struct registry *r, uint64_t cgid, bool fresh);
+/*
+ * A cgroup was made. -ENOENT: it is gone, or not reachable yet, for the kernel
+ * tells before it opens the cgroup to others: a sync finds it.
+ */
+int registry_appear(struct registry *r, uint64_t cgid);
 void registry_vanish(struct registry *r, uint64_t cgid);
+
+/* Attribute the sockets its processes hold now: some may have been made elsewhere. */
+void registry_adopt(struct registry *r, struct instance *inst);
 
 struct instance *registry_instance(struct registry *r, uint64_t cgid);
 struct instance *registry_slot(struct registry *r, uint32_t slot);
