@@ -79,7 +79,7 @@ class World:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
         self.servers = []
         self.config = {
-            "agent": {"mode": "manage", "wake_priority": 10},
+            "agent": {"mode": "manage", "wake_priority": 10, "attach": f"/{NAME}/w{number}"},
             "policy": {"default": "always"},
             "rule test": {"match": f"{NAME}/w{number}/fn/{{function}}/{{instance}}"},
         }
@@ -197,12 +197,16 @@ class Part:
 
 
 class Server(Part):
-    """The test server (C by default) in the cgroup of an instance."""
+    """The test server (C by default) in the cgroup of an instance.
+
+    It serves AF_UNIX in worlds that watch that: unwatched, it would hold the instance.
+    """
 
     def __init__(self, world, name, instance="1", argv=None, args=(), where=None, prefix=(), **options):
         cgroup = where or f"fn/{name}/{instance}"
         self.unix = str(world.directory / f"{next(_serial)}.sock")
-        full = [*prefix, *(argv or SERVER), "--unix", self.unix, *args]
+        watched = world.config["policy"].get("source") == "unix"
+        full = [*prefix, *(argv or SERVER), *(["--unix", self.unix] if watched else []), *args]
         super().__init__(world, cgroup, lambda **pipes: world.subtree.spawn(cgroup, full, **pipes, **options))
         world.servers.append(self)
         ready = dict(word.split("=") for word in self.expect("ready").split()[1:])

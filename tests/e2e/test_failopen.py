@@ -17,7 +17,7 @@ from harness import BUILD, World, rows, timeout, wait_for
 THAW_SECONDS = 3
 INSTANCES = 4
 CONFIG = {"policy": {"default": "fixed:50ms", "debounce": "20ms", "idle_grace": "10ms", "startup_grace": "0s",
-                     "syn_hold": "10ms", "cpu_threshold": "1024"}}
+                     "syn_hold": "10ms", "enter_hold": "0s", "cpu_threshold": "1024"}}
 
 
 class Busy:

@@ -22,7 +22,7 @@ ANSWER_SECONDS = 10
 STEPS = ("after_intent", "after_arm", "before_freeze_write", "after_freeze_write", "before_frozen",
          "before_thaw_write", "after_thaw_write", "before_disarm", "wake_read")
 CONFIG = {"policy": {"default": "none", "debounce": "1ms", "idle_grace": "1ms", "startup_grace": "0s",
-                     "syn_hold": "1ms", "cpu_threshold": "1024"}}
+                     "syn_hold": "1ms", "enter_hold": "0s", "cpu_threshold": "1024"}}
 
 
 class Load(threading.Thread):

@@ -77,9 +77,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Tcp4(http.server.ThreadingHTTPServer):
+class Quiet:
+    """Clients that go away in mid-answer are part of the tests."""
     request_queue_size = 128
     daemon_threads = True
+
+    def handle_error(self, *_):
+        pass
+
+
+class Tcp4(Quiet, http.server.ThreadingHTTPServer):
+    pass
 
 
 class Tcp6(Tcp4):
@@ -90,16 +98,15 @@ class Tcp6(Tcp4):
         super().server_bind()
 
 
-class Unix(socketserver.ThreadingUnixStreamServer):
-    request_queue_size = 128
-    daemon_threads = True
+class Unix(Quiet, socketserver.ThreadingUnixStreamServer):
+    pass
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--unix", required=True)
+    parser.add_argument("--unix", help="also listen on this path")
     path = parser.parse_args().unix
-    servers = [Tcp4(("", 0), Handler), Tcp6(("::", 0), Handler), Unix(path, Handler)]
+    servers = [Tcp4(("", 0), Handler), Tcp6(("::", 0), Handler), *([Unix(path, Handler)] if path else [])]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     say(f"ready tcp4={servers[0].server_port} tcp6={servers[1].server_port} udp=0")
