@@ -85,5 +85,5 @@ void lane_finish(struct lane *l, const struct hearth_policy *p, double end_s)
 	if (!l->tally.arrivals || x <= 0)
 		return;
 	decide(l, p, INFINITY, &d);
-	charge(&l->tally, &d, nextafter(x, 0));
+	charge(&l->tally, &d, x);
 }

@@ -7,10 +7,11 @@
 #include "lib/util.h"
 #include "sim/node.h"
 
+#define RETRY_S 1.0 /* what may not be evicted now may be so later: ttl-dynamic, min-residency */
 #define START_S 1.0 /* start-up added to a cold call where the trace gives no cold time */
 
 /* In the order in which they happen at the same time. */
-enum timer_kind { FINISH, CLOSE, PREWARM, GIVE_UP };
+enum timer_kind { FINISH, CLOSE, PREWARM, RETRY };
 
 struct unit {
 	struct lane *lane;  /* history only: its tally is not used but for the first arrival */
@@ -33,7 +34,7 @@ struct node {
 	struct unit **units; /* made at the first arrival */
 	size_t nunits;
 	struct call *first, **last; /* waiting */
-	struct timer give_up;       /* of the first */
+	struct timer retry;         /* while calls wait */
 };
 
 struct node *node_new(const struct capacity_setting *setting, uint64_t seed)
@@ -44,7 +45,7 @@ struct node *node_new(const struct capacity_setting *setting, uint64_t seed)
 		return NULL;
 	pool_init(&n->pool, setting, seed);
 	n->last = &n->first;
-	n->give_up.kind = GIVE_UP;
+	n->retry.kind = RETRY;
 	return n;
 }
 
@@ -184,12 +185,13 @@ static int try_call(struct node *n, const struct arrival *a, double now_s)
 
 /* ---- the queue */
 
-static int set_give_up(struct node *n)
+static int set_retry(struct node *n, double now_s)
 {
 	if (n->first)
-		return timers_set(&n->pool.timers, &n->give_up,
-				  n->first->a.t_s + n->pool.setting->queue_s);
-	timers_cancel(&n->pool.timers, &n->give_up);
+		return timers_set(
+		    &n->pool.timers, &n->retry,
+		    fmin(now_s + RETRY_S, n->first->a.t_s + n->pool.setting->queue_s));
+	timers_cancel(&n->pool.timers, &n->retry);
 	return 0;
 }
 
@@ -204,11 +206,11 @@ static int enqueue(struct node *n, struct unit *u, const struct arrival *a)
 	n->last = &c->next;
 	u->waiting++;
 	n->pool.total.queued++;
-	return n->first == c ? set_give_up(n) : 0;
+	return n->first == c ? set_retry(n, a->t_s) : 0;
 }
 
 /* Take *link out of the queue. */
-static int dequeue(struct node *n, struct call **link, struct arrival *out)
+static int dequeue(struct node *n, struct call **link, double now_s, struct arrival *out)
 {
 	struct call *c = *link;
 
@@ -218,7 +220,7 @@ static int dequeue(struct node *n, struct call **link, struct arrival *out)
 		n->last = link;
 	n->units[c->a.unit]->waiting--;
 	free(c);
-	return link == &n->first ? set_give_up(n) : 0;
+	return link == &n->first ? set_retry(n, now_s) : 0;
 }
 
 /* Calls that wait, in order, for as long as there is room for the first. */
@@ -231,7 +233,7 @@ static int serve_waiting(struct node *n, double now_s)
 		rc = try_call(n, &n->first->a, now_s);
 		if (rc <= 0)
 			return rc;
-		rc = dequeue(n, &n->first, &a);
+		rc = dequeue(n, &n->first, now_s, &a);
 		if (rc)
 			return rc;
 		n->pool.total.wait_s += now_s - a.t_s;
@@ -250,7 +252,7 @@ static int take_over(struct node *n, struct unit *u, struct instance *i, double 
 		return 0;
 	while ((*link)->a.unit != u->id)
 		link = &(*link)->next;
-	rc = dequeue(n, link, &a);
+	rc = dequeue(n, link, now_s, &a);
 	if (!rc)
 		rc = run_call(n, i, &a, now_s, true);
 	n->pool.total.wait_s += now_s - a.t_s;
@@ -351,13 +353,19 @@ static void drop(struct node *n, struct unit *u, double now_s)
 		u->lane->end_s = now_s;
 }
 
-static int on_give_up(struct node *n, double now_s)
+/* The first of those that wait gives up, or they are tried again. */
+static int on_retry(struct node *n, double now_s)
 {
 	struct arrival a;
-	int rc = dequeue(n, &n->first, &a);
+	int rc = 0;
 
-	drop(n, n->units[a.unit], now_s);
-	return rc ? rc : serve_waiting(n, now_s);
+	if (now_s >= n->first->a.t_s + n->pool.setting->queue_s) {
+		rc = dequeue(n, &n->first, now_s, &a);
+		drop(n, n->units[a.unit], now_s);
+	}
+	if (!rc)
+		rc = serve_waiting(n, now_s);
+	return rc ? rc : set_retry(n, now_s);
 }
 
 /* Everything that is due by now_s. */
@@ -377,7 +385,7 @@ static int advance(struct node *n, double now_s)
 		else if (t->kind == PREWARM)
 			rc = on_prewarm(n, container_of(t, struct unit, prewarm), due_s);
 		else
-			rc = on_give_up(n, due_s);
+			rc = on_retry(n, due_s);
 	}
 	return rc;
 }
@@ -414,15 +422,13 @@ int node_arrive(struct node *n, const struct arrival *a)
 	return 0;
 }
 
+/* Calls that wait at the end of the trace are still served, or give up. */
 int node_finish(struct node *n, double end_s)
 {
-	struct arrival a;
 	int rc = advance(n, end_s);
 
-	while (!rc && n->first) {
-		rc = dequeue(n, &n->first, &a);
-		drop(n, n->units[a.unit], end_s);
-	}
+	while (!rc && n->first)
+		rc = advance(n, timers_first(&n->pool.timers)->due_s);
 	while (n->pool.first)
 		pool_remove(&n->pool, n->pool.first, end_s);
 	return rc;
