@@ -301,16 +301,30 @@ static void learn_arrival(struct agent *a, struct function *fn, const struct hea
 	hearth_policy_observe(fn->policy, fn->policy_state, &arrival);
 }
 
+/*
+ * An idle time began, so there will be another decision, which may close the
+ * window earlier than the timers of the last one say. One look per debounce and
+ * instance, however many idle times begin.
+ */
+static void expect_decision(struct agent *a, struct function *fn)
+{
+	uint64_t soon = now_ns() + fn->settings.debounce_ns;
+	struct instance *inst;
+
+	for (inst = fn->instances; inst; inst = inst->next)
+		if (act_state(a->act, inst->slot) == ACT_THAWED &&
+		    (!inst->next_at_ns || inst->next_at_ns > soon))
+			plan_next(inst, soon, "hold", "its next window is being decided");
+}
+
 void engine_function_event(struct agent *a, const struct hearth_event *ev)
 {
 	struct function *fn = registry_function_index(a->registry, ev->function);
-	struct instance *inst = registry_slot(a->registry, ev->slot);
 
 	if (ev->type == HEARTH_EV_BUSY && fn)
 		learn_arrival(a, fn, ev);
-	if (ev->type == HEARTH_EV_IDLE && inst && act_state(a->act, inst->slot) == ACT_THAWED &&
-	    !uv_is_active((uv_handle_t *)&inst->timer))
-		engine_replan(a, inst);
+	if (ev->type == HEARTH_EV_IDLE && fn)
+		expect_decision(a, fn);
 }
 
 static void record_wake(struct function *fn, const struct wake_note *n)
