@@ -13,6 +13,7 @@
 
 #include "lib/util.h"
 #include "sim/capacity.h"
+#include "sim/fit.h"
 #include "sim/replay.h"
 #include "sim/summary.h"
 #include "sim/timers.h"
@@ -259,6 +260,29 @@ static void the_oldest_goes_first_under_lru(void **state)
 	assert_int_equal(y.warm, 2);
 }
 
+static void fits_tell_timers_from_chance_and_test_on_the_rest(void **state)
+{
+	enum { N = 2000 };
+	static double timer[N], chance[N];
+	struct gathered units[] = {{timer, N, N}, {chance, N, N}, {timer, 2, 2}};
+	struct gather g = {units, 3};
+	struct fit_row rows[3];
+
+	(void)state;
+	srand(2);
+	for (int i = 0; i < N; i++) {
+		timer[i] = 30 + i * 60.0;
+		chance[i] = (i ? chance[i - 1] : 0) - 60 * log((rand() + 1.0) / (RAND_MAX + 2.0));
+	}
+	assert_int_equal(fit_units(&g, 0, N * 60.0, 0.5, rows), 0);
+	assert_string_equal(rows[0].kind, "timer");
+	assert_string_equal(rows[1].kind, "poisson");
+	assert_string_equal(rows[2].kind, "rare");
+	assert_int_equal(rows[0].fitted, N / 2);
+	assert_true(rows[0].ks > 0.4 && rows[1].ks < 0.1 && isnan(rows[2].ks));
+	assert_int_not_equal(rows[2].error, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +299,7 @@ int main(void)
 	    cmocka_unit_test(a_call_without_room_waits_its_turn),
 	    cmocka_unit_test(young_instances_stay_and_waiting_calls_see_them_age),
 	    cmocka_unit_test(the_oldest_goes_first_under_lru),
+	    cmocka_unit_test(fits_tell_timers_from_chance_and_test_on_the_rest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,7 +42,7 @@ const struct cli_option cmd_sim_options[] = {
     {0},
 };
 
-static const char *const default_policies[] = {"fixed:10", "hybrid:240", "offline"};
+static const char *const default_policies[] = {"fixed:10", "hybrid:240", "predictive", "offline"};
 
 struct sim {
 	struct cli *cli;

@@ -34,5 +34,9 @@ int cmd_config(struct cli *cli);
 int cmd_demo(struct cli *cli);
 int cmd_sim(struct cli *cli);
 extern const struct cli_option cmd_sim_options[];
+int cmd_fit(struct cli *cli);
+extern const struct cli_option cmd_fit_options[];
+int cmd_gen(struct cli *cli);
+extern const struct cli_option cmd_gen_options[];
 
 #endif
