@@ -18,7 +18,7 @@ import threading
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tools"))
-from hearth_host import BUILD, Hearthd, Subtree, wait_for  # noqa: E402
+from hearth_host import BUILD, Hearthd, Subtree, UnixConnection, wait_for  # noqa: E402
 
 NAME = f"hearth-test-{os.getpid()}"
 PARTS = BUILD / "e2e"

@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Freezes race against requests: none may be lost, whatever step takes long.
 
-Eight instances freeze as soon as they are idle while clients send requests
-after random pauses around the debounce time, so that begins hit every step of
-the protocol. HEARTH_TEST_DELAYS stretches one step per round.
+A client asks the agent to freeze the instances, over and over, while others
+send them requests after short random pauses: begins then hit every step of the
+protocol. HEARTH_TEST_DELAYS stretches one step per round.
 """
 import random
 import threading
 import time
 
 from client import Client
-from harness import World, rows, timeout, wait_for
+from harness import UnixConnection, World, rows, timeout, wait_for
 
 INSTANCES = 8
 RING_BYTES = 4096  # holds 170 wakes
 CROWD = 220
-DEBOUNCE_S = 0.001
+PAUSE_S = 0.003
 ANSWER_SECONDS = 10
 
 # steps of the freeze and wake protocol; each is stretched in a round of its own
 STEPS = ("after_intent", "after_arm", "before_freeze_write", "after_freeze_write", "before_frozen",
          "before_thaw_write", "after_thaw_write", "before_disarm", "wake_read")
-CONFIG = {"policy": {"default": "none", "debounce": "1ms", "idle_grace": "1ms", "startup_grace": "0s",
+CONFIG = {"policy": {"default": "always", "debounce": "1ms", "idle_grace": "1ms", "startup_grace": "0s",
                      "syn_hold": "1ms", "enter_hold": "0s", "cpu_threshold": "1024"}}
 
 
@@ -45,9 +45,29 @@ class Load(threading.Thread):
                             raise AssertionError("wrong answer")
                         self.answered += 1
                         if self.random.random() < 0.7:
-                            time.sleep(self.random.uniform(0, 3 * DEBOUNCE_S))
+                            time.sleep(self.random.uniform(0, PAUSE_S))
                         if self.stop.is_set():
                             break
+        except Exception as error:
+            self.error = error
+
+
+class Freezer(threading.Thread):
+    """Asks for a freeze of the function again and again; a refusal is as good as a freeze."""
+
+    def __init__(self, world):
+        super().__init__()
+        self.socket, self.stop, self.error = world.agent.socket, threading.Event(), None
+
+    def run(self):
+        try:
+            connection = UnixConnection(self.socket)
+            while not self.stop.is_set():
+                connection.request("POST", "/v1/functions/racer/freeze")
+                reply = connection.getresponse()
+                text = reply.read()
+                assert reply.status in (200, 409), (reply.status, text)
+            connection.close()
         except Exception as error:
             self.error = error
 
@@ -56,11 +76,13 @@ def race(world, enough, transport="tcp4"):
     """Runs the load until enough(requests, freezes); returns both."""
     servers = [world.serve("racer", str(i)) for i in range(INSTANCES)]
     loads = [Load(s, transport, seed) for seed, s in enumerate(servers)]
-    for load in loads:
-        load.start()
+    wait_for(lambda: len(world.function("racer")["instances"]) == INSTANCES, 10, "instances registered")
+    threads = [*loads, Freezer(world)]
+    for thread in threads:
+        thread.start()
 
     def reached():
-        failed = [load.error for load in loads if load.error]
+        failed = [thread.error for thread in threads if thread.error]
         if failed:
             raise AssertionError(f"request lost: {failed[0]!r}")
         return enough(sum(load.answered for load in loads), world.function("racer")["freezes"])
@@ -70,11 +92,11 @@ def race(world, enough, transport="tcp4"):
                                        f"{sum(load.answered for load in loads)} requests, "
                                        f"{world.function('racer')['freezes']} freezes")
     finally:
-        for load in loads:
-            load.stop.set()
-        for load in loads:
-            load.join()
-    assert not any(load.error for load in loads), [load.error for load in loads]
+        for thread in threads:
+            thread.stop.set()
+        for thread in threads:
+            thread.join()
+    assert not any(thread.error for thread in threads), [thread.error for thread in threads]
     sent = sum(load.sent for load in loads)
     world.wait_counts("racer", sent, 0)
     freezes = world.function("racer")["freezes"]
@@ -122,7 +144,7 @@ def test_unix_sockets_lose_nothing():
 def test_full_rings_lose_nothing():
     """More wakes at once than the ring holds while its reader sleeps: the scan finds the rest."""
     env = {"HEARTH_TEST_RINGS": str(RING_BYTES), "HEARTH_TEST_DELAYS": "wake_read=300000us"}
-    config = {"policy": dict(CONFIG["policy"], debounce="50ms")}
+    config = {"policy": dict(CONFIG["policy"], default="none", debounce="50ms")}
     with World(config, env=env) as world:
         servers = [world.serve("crowd", str(i)) for i in range(CROWD)]
         clients = [Client(server, "tcp4", seconds=30) for server in servers]
