@@ -186,6 +186,7 @@ const char *act_holds_now(const struct act *a, uint32_t slot, uint64_t now)
 {
 	const struct hearth_instance *i = &a->maps->instances[slot];
 	const struct act_holds *h = &a->slots[slot].holds;
+	uint64_t syn_ns;
 
 	/* seq_cst: pairs with the atomic increment that comes before BPF reads `armed` */
 	if (__atomic_load_n(&i->inflight, __ATOMIC_SEQ_CST) > 0)
@@ -194,7 +195,9 @@ const char *act_holds_now(const struct act *a, uint32_t slot, uint64_t now)
 		return "a health check is in flight";
 	if (__atomic_load_n(&i->outsiders, __ATOMIC_SEQ_CST) > 0)
 		return "a process that entered from outside is running";
-	if (within(__atomic_load_n(&i->last_syn_ns, __ATOMIC_SEQ_CST), h->syn_ns, now))
+	/* Once a request has come, a connection attempt before it foretells nothing. */
+	syn_ns = __atomic_load_n(&i->last_syn_ns, __ATOMIC_SEQ_CST);
+	if (syn_ns > i->last_begin_ns && within(syn_ns, h->syn_ns, now))
 		return "a client is connecting";
 	if (within(__atomic_load_n(&i->last_enter_ns, __ATOMIC_SEQ_CST), h->enter_ns, now))
 		return "a process entered from outside";
