@@ -146,7 +146,9 @@ bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; som
 # ---- manual, completion, installation
 MAN := $(patsubst docs/man/%.scd,$(B)/man/%,$(wildcard docs/man/*.scd))
 man: $(MAN) ## build the man pages
-$(B)/man/%: docs/man/%.scd
+deps-%:
+	@deploy/deps $*
+$(B)/man/%: docs/man/%.scd | deps-docs
 	@mkdir -p $(@D)
 	scdoc < $< > $@.tmp && mv $@.tmp $@
 
@@ -170,10 +172,10 @@ install: all man $(B)/hearth.bash $(B)/hearthd.service ## install below DESTDIR 
 # ---- looks
 SOURCES = $(shell git ls-files '*.c' '*.h')
 SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
-lint: man $(B)/hearth.skel.h ## check format, warnings, shell scripts and man pages
-	clang-format --dry-run -Werror $(SOURCES)
-	$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -Werror -fsyntax-only $(wildcard user/*/*.c)
-	shellcheck $(SCRIPTS)
+lint: man $(B)/hearth.skel.h | deps-lint ## check format, warnings, shell scripts and man pages
+	@clang-format --dry-run -Werror $(SOURCES)
+	@$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -Werror -fsyntax-only $(wildcard user/*/*.c)
+	@shellcheck $(SCRIPTS)
 
 format: ## format all C code
 	clang-format -i $(SOURCES)

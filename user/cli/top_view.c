@@ -165,10 +165,10 @@ static void draw_help(struct top *top, struct pen *pen)
 			  "type to filter by name, tier, mode or policy"
 			  "  Enter keep  Esc clear");
 	else
-		pen_print(pen, STYLE_DIM,
-			  "q quit  < > sort  r reverse  / filter  p %s  up/down"
-			  " select  Enter explain  space refresh",
-			  top->paused ? "resume" : "pause");
+		pen_print(
+		    pen, STYLE_DIM,
+		    "q quit  Enter explain  / filter  < > sort  r reverse  p %s  space refresh",
+		    top->paused ? "resume" : "pause");
 }
 
 void top_draw(struct top *top, struct pen *pen)
