@@ -232,7 +232,6 @@ static void write_head(struct guard_table *t, uint32_t nslots)
 	h->nslots = nslots;
 	h->boot = boot_digest();
 	h->check = head_digest(h);
-	atomic_store(&h->thaw_epoch, 1);
 	atomic_store(&h->agent, guard_process_id(getpid()));
 	set_entries(t, sizeof(*h), nslots);
 }
