@@ -18,7 +18,7 @@ import threading
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tools"))
-from hearth_host import BUILD, Hearthd, Subtree, UnixConnection, wait_for  # noqa: E402
+from hearth_host import BUILD, Hearthd, Subtree, UnixConnection, cgroup2_root, wait_for  # noqa: E402,F401
 
 NAME = f"hearth-test-{os.getpid()}"
 PARTS = BUILD / "e2e"
@@ -138,6 +138,16 @@ class World:
 
         wait_for(reached, seconds, lambda: f"{name}/{instance} {tier}, is {last.get('tier')}; next step: "
                                            f"{(self.function(name) or {}).get('next')}")
+
+    def status(self):
+        return self.agent.api("GET", "/v1/status")[1]
+
+    def wait_guard(self):
+        """Nothing is frozen, not even by hand, before the guard is in place."""
+        wait_for(lambda: self.status()["guard"]["alive"], 10, "guard watching")
+
+    def drops(self):
+        return {d["reason"]: d["count"] for d in self.status()["drops"]}
 
     def serve(self, name, instance="1", **options):
         """A Server in an instance's cgroup, after the agent registered it."""

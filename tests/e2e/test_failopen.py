@@ -16,6 +16,7 @@ from harness import BUILD, World, rows, timeout, wait_for
 
 THAW_SECONDS = 3
 INSTANCES = 4
+PAUSE_S = 1.2  # between requests: the engine looks at an instance up to four times a second
 CONFIG = {"policy": {"default": "fixed:50ms", "debounce": "20ms", "idle_grace": "10ms", "startup_grace": "0s",
                      "syn_hold": "10ms", "enter_hold": "0s", "cpu_threshold": "1024"}}
 
@@ -42,10 +43,10 @@ class Busy:
         try:
             while not self.stop.is_set():
                 with Client(server, "tcp4", seconds=10) as client:
-                    for _ in range(5):
+                    for _ in range(3):
                         assert client.get() == (200, b"hello\n")
                         self.answered += 1
-                        self.stop.wait(0.15)
+                        self.stop.wait(PAUSE_S)
         except Exception as error:
             self.errors.append(error)
 
@@ -75,11 +76,7 @@ def nothing_frozen(world):
 
 
 def guard_pid(world):
-    return world.agent.api("GET", "/v1/status")[1]["guard"]["pid"]
-
-
-def guard_ready(world):
-    wait_for(lambda: world.agent.api("GET", "/v1/status")[1]["guard"]["alive"], 10, "guard watching")
+    return world.status()["guard"]["pid"]
 
 
 def stays_thawed(world, started):
@@ -125,7 +122,7 @@ def test_death_under_load_fails_no_request():
                 if sig == signal.SIGSTOP:
                     nothing_frozen_under_load(world, busy)
                     process.send_signal(signal.SIGCONT)
-                    guard_ready(world)
+                    world.wait_guard()
                 else:
                     process.wait()
                     nothing_frozen_under_load(world, busy)
@@ -188,7 +185,7 @@ def test_dead_guard_is_replaced_and_nothing_freezes_meanwhile():
         old = guard_pid(world)
         os.kill(old, signal.SIGKILL)
         wait_for(lambda: guard_pid(world) not in (0, old), 10, "another guard")
-        guard_ready(world)
+        world.wait_guard()
         all_frozen(world, started)
         world.agent.stop(signal.SIGKILL)
         stays_thawed(world, started)
@@ -198,13 +195,13 @@ def test_dead_guard_is_replaced_and_nothing_freezes_meanwhile():
 def test_no_false_alarm_on_a_starved_machine():
     with World(CONFIG) as world:
         started = servers(world)
-        guard_ready(world)
-        epoch = world.agent.api("GET", "/v1/status")[1]["guard"]["thaw_epoch"]
+        world.wait_guard()
+        epoch = world.status()["guard"]["thaw_epoch"]
         hogs = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(4 * os.cpu_count())]
         try:
             with Busy(started) as busy:
                 begun = time.monotonic()
-                wait_for(lambda: time.monotonic() - begun > 10 and busy.answered > 100 or busy.errors, 60,
+                wait_for(lambda: time.monotonic() - begun > 10 and busy.answered > 20 or busy.errors, 60,
                          "ten seconds of starvation")
         finally:
             for hog in hogs:
@@ -212,7 +209,7 @@ def test_no_false_alarm_on_a_starved_machine():
                 hog.wait()
         assert not busy.errors, busy.errors
         assert world.function("fn")["freezes"] > 0
-        assert world.agent.api("GET", "/v1/status")[1]["guard"]["thaw_epoch"] == epoch
+        assert world.status()["guard"]["thaw_epoch"] == epoch
 
 
 def test_clean_exit_leaves_no_guard_behind():

@@ -108,10 +108,6 @@ def race(world, enough, transport="tcp4"):
     return sent, freezes
 
 
-def drops(world):
-    return {d["reason"]: d["count"] for d in world.agent.api("GET", "/v1/status")[1]["drops"]}
-
-
 @timeout(300)
 def test_20000_requests_against_5000_freezes():
     with World(CONFIG) as world:
@@ -151,8 +147,8 @@ def test_full_rings_lose_nothing():
         for client in clients:
             assert client.get()[0] == 200
         rounds = 0
-        while not all(drops(world)[ring] for ring in ("wakes-ring-full", "events-ring-full")):
-            assert rounds < 20, f"the rings were never full: {drops(world)}"
+        while not all(world.drops()[ring] for ring in ("wakes-ring-full", "events-ring-full")):
+            assert rounds < 20, f"the rings were never full: {world.drops()}"
             wait_for(lambda: all(i["tier"] == "frozen" for i in world.function("crowd")["instances"]), 60,
                      "all of the crowd frozen")
             for client in clients:
