@@ -182,17 +182,17 @@ static void fill_defaults(struct sim *s)
 /* ---- settings */
 
 static int add_setting(struct sim *s, const char *spec, struct hearth_policy *p, double cold_cost_s,
-		       struct hearth_ranker *r, double memory_mb)
+		       size_t ranker, double memory_mb)
 {
 	if (s->n == SETTINGS_MAX)
 		return cli_usage(s->cli, "more than %d combinations", SETTINGS_MAX);
 	s->setting[s->n] = (struct sim_setting){.policy = spec,
-						.ranker = r ? hearth_ranker_spec(r) : NULL,
+						.ranker = s->rankers[ranker],
 						.memory_mb = memory_mb,
 						.cold_cost_s = cold_cost_s,
 						.load_cost_s = s->load_cost_s};
 	s->host[s->n] = (struct capacity_setting){.policy = p,
-						  .ranker = r,
+						  .ranker = s->ranker[ranker],
 						  .memory_mb = memory_mb,
 						  .queue_s = s->queue_s,
 						  .faascache = s->faascache};
@@ -207,14 +207,13 @@ static int add_policy(struct sim *s, const char *spec, double cold_cost_s,
 	if (hearth_policy_parse(spec, cold_cost_s, slot, s->err, sizeof(s->err)))
 		return cli_usage(s->cli, "%s", s->err);
 	if (!s->nmemories)
-		return add_setting(s, spec, *slot, cold_cost_s, NULL, 0);
+		return add_setting(s, spec, *slot, cold_cost_s, 0, 0);
 	if (hearth_policy_needs(*slot))
 		return cli_usage(s->cli, "%s knows the future: it has no meaning with --memory",
 				 spec);
 	for (size_t m = 0; m < s->nmemories; m++)
 		for (size_t r = 0; r < s->nrankers; r++)
-			if (add_setting(s, spec, *slot, cold_cost_s, s->ranker[r],
-					s->memories_mb[m]))
+			if (add_setting(s, spec, *slot, cold_cost_s, r, s->memories_mb[m]))
 				return CLI_USAGE;
 	return CLI_OK;
 }
