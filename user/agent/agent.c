@@ -534,7 +534,6 @@ static void close_handle(uv_handle_t *handle, void *arg)
 /* Everything of ours is thawed and saved before anything is taken apart. */
 static void agent_close(struct agent *a)
 {
-	struct instance *inst, *tmp, *all;
 	struct state s = {};
 
 	if (a->registry) {
@@ -546,14 +545,7 @@ static void agent_close(struct agent *a)
 	if (a->api)
 		api_close(a->api);
 	wake_stop(a->wake);
-	all = a->registry ? registry_instances(a->registry) : NULL;
-	HASH_ITER (hh, all, inst, tmp) {
-		HASH_DEL(all, inst);
-		free(inst->path);
-		engine_freed(inst, a);
-	}
-	uv_run(&a->loop, UV_RUN_NOWAIT);
-	uv_walk(&a->loop, close_handle, NULL);
+	uv_walk(&a->loop, close_handle, NULL); /* no timer fires any more */
 	uv_run(&a->loop, UV_RUN_DEFAULT);
 	state_writer_free(a->writer);
 	uv_loop_close(&a->loop);

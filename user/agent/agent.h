@@ -50,6 +50,7 @@ struct agent {
 	uint64_t state_saved_ns; /* Unix time */
 	uint64_t started_ns;     /* Unix time */
 	int inotify_fd;
+	struct instance *watched; /* uthash by_watch: whose cgroup.freeze an event is about */
 	uv_poll_t events_poll, inotify_poll;
 	uv_async_t wake_async;
 	uv_timer_t tick, recount, save, resync;

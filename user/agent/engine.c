@@ -246,6 +246,8 @@ void engine_appeared(struct instance *inst, void *arg)
 	uv_timer_init(&a->loop, &inst->timer);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.freeze", inst->fd);
 	inst->watch = inotify_add_watch(a->inotify_fd, path, IN_MODIFY);
+	if (inst->watch >= 0)
+		HASH_ADD(by_watch, a->watched, watch, sizeof(inst->watch), inst);
 	note(a, inst, JOURNAL_APPEAR, JOURNAL_BY_ENGINE, inst->name, 0, 0);
 	if (act_state(a->act, inst->slot) == ACT_FOREIGN)
 		note(a, inst, JOURNAL_FOREIGN, JOURNAL_BY_ENGINE, "found frozen by somebody else",
@@ -260,8 +262,10 @@ void engine_vanishing(struct instance *inst, void *arg)
 	note(a, inst, JOURNAL_VANISH, JOURNAL_BY_ENGINE, "its cgroup was removed", 0, 0);
 	if (act_state(a->act, inst->slot) == ACT_FROZEN)
 		act_thaw(a->act, inst->slot); /* no longer named by a rule, or removed: no matter */
-	if (inst->watch >= 0)
-		inotify_rm_watch(a->inotify_fd, inst->watch);
+	if (inst->watch < 0)
+		return;
+	HASH_DELETE(by_watch, a->watched, inst);
+	inotify_rm_watch(a->inotify_fd, inst->watch);
 }
 
 static void free_instance(uv_handle_t *timer)
@@ -396,22 +400,19 @@ static void freezer_changed(struct agent *a, struct instance *inst)
 void engine_inotify(struct agent *a)
 {
 	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	struct instance *inst, *tmp, *all;
+	const struct inotify_event *ev;
+	struct instance *inst, *tmp;
 	ssize_t n, at;
 
 	while ((n = read(a->inotify_fd, buf, sizeof(buf))) > 0) {
-		for (at = 0; at < n;) {
-			const struct inotify_event *ev = (const void *)(buf + at);
-
-			at += (ssize_t)(sizeof(*ev) + ev->len);
-			all = registry_instances(a->registry);
-			HASH_ITER (hh, all, inst, tmp) {
-				if (inst->watch != ev->wd && !(ev->mask & IN_Q_OVERFLOW))
-					continue;
+		for (at = 0; at < n; at += (ssize_t)(sizeof(*ev) + ev->len)) {
+			ev = (const void *)(buf + at);
+			HASH_FIND(by_watch, a->watched, &ev->wd, sizeof(ev->wd), inst);
+			if (inst)
 				freezer_changed(a, inst);
-				if (inst->watch == ev->wd)
-					break;
-			}
+			if (ev->mask & IN_Q_OVERFLOW)
+				HASH_ITER (by_watch, a->watched, inst, tmp)
+					freezer_changed(a, inst);
 		}
 	}
 }

@@ -35,12 +35,24 @@ int registry_new(const struct registry_options *o, const struct config *config,
 	return 0;
 }
 
+static void instance_done(struct instance *inst)
+{
+	free(inst->path);
+	free(inst);
+}
+
+/* The main loop has ended: no timer of an instance is left in it. */
 void registry_free(struct registry *r)
 {
+	struct instance *inst, *next;
 	struct function *fn, *tmp;
 
 	if (!r)
 		return;
+	HASH_ITER (hh, r->instances, inst, next) {
+		HASH_DEL(r->instances, inst);
+		instance_done(inst);
+	}
 	HASH_ITER (hh, r->functions, fn, tmp) {
 		HASH_DEL(r->functions, fn);
 		registry_function_done(fn);
@@ -235,12 +247,6 @@ static int take_slot(struct registry *r, struct instance *inst, bool fresh)
 	slot_reset(r, inst->slot, inst->cgid, fresh);
 	inst->gen = r->maps->controls[inst->slot].gen;
 	return 0;
-}
-
-static void instance_done(struct instance *inst)
-{
-	free(inst->path);
-	free(inst);
 }
 
 /* The fd is consumed. Function and slot are set, nothing is visible yet. */

@@ -50,6 +50,7 @@ struct function {
 
 struct instance {
 	UT_hash_handle hh; /* by cgid */
+	UT_hash_handle by_watch;
 	struct instance *prev, *next;
 	struct function *fn;
 	uint64_t cgid;
