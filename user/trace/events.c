@@ -276,6 +276,15 @@ static int event_order(const void *x, const void *y)
 	return (a->seq > b->seq) - (a->seq < b->seq);
 }
 
+/* Most traces are in order. */
+static bool in_order(const struct events *e)
+{
+	for (size_t i = 1; i < e->n; i++)
+		if (e->window[i].t_s < e->window[i - 1].t_s)
+			return false;
+	return true;
+}
+
 /* The first n events of the window, by unit; each unit's in order of time. */
 static int group(struct trace *t, struct events *e, size_t n, struct trace_block *out)
 {
@@ -317,7 +326,8 @@ static int events_next(struct trace *t, struct trace_block *out)
 	if (rc < 0 || !e->n)
 		return rc;
 	n = rc ? WINDOW / 2 : e->n;
-	qsort(e->window, e->n, sizeof(*e->window), event_order);
+	if (!in_order(e))
+		qsort(e->window, e->n, sizeof(*e->window), event_order);
 	e->handed_s = e->window[n - 1].t_s;
 	rc = group(t, e, n, out);
 	e->n -= n;

@@ -35,6 +35,8 @@ int trace_fail(struct trace *t, int error, const char *format, ...)
 
 int trace_bad_row(struct trace *t, int rc)
 {
+	if (rc == -E2BIG)
+		return trace_fail(t, rc, "more than %u functions in one trace", UNITS_MAX);
 	if (rc != -EINVAL || !t->options.lenient)
 		return rc;
 	t->skipped++;

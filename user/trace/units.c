@@ -7,6 +7,8 @@
 #include "lib/util.h"
 #include "trace/units.h"
 
+#define NAME_KEY 512 /* longest "app/function" with its end: readers accept 250 bytes each */
+
 struct name {
 	UT_hash_handle hh;
 	uint32_t id;
@@ -45,57 +47,70 @@ const char *names_get(const struct names *n, uint32_t i)
 	return n->by_id[i]->text;
 }
 
-/* "a/b" as a new struct name, not in any table yet. */
-static struct name *name_make(const char *a, size_t a_len, const char *b, size_t b_len)
+/* "a/b", or "a" if b is NULL, into key: its length, or -ENAMETOOLONG. */
+static int64_t make_key(char key[NAME_KEY], const char *a, size_t a_len, const char *b,
+			size_t b_len)
 {
-	struct name *m = calloc(1, sizeof(*m) + a_len + b_len + 2);
+	size_t len = a_len + (b ? b_len + 1 : 0);
 
-	if (!m)
-		return NULL;
-	memcpy(m->text, a, a_len);
+	if (len >= NAME_KEY)
+		return -ENAMETOOLONG;
+	memcpy(key, a, a_len);
 	if (b) {
-		m->text[a_len] = '/';
-		memcpy(m->text + a_len + 1, b, b_len);
+		key[a_len] = '/';
+		memcpy(key + a_len + 1, b, b_len);
 	}
-	return m;
+	return len;
 }
 
 int64_t names_find(const struct names *n, const char *a, size_t a_len, const char *b, size_t b_len)
 {
-	_cleanup_free_ struct name *key = name_make(a, a_len, b, b_len);
+	char key[NAME_KEY];
+	int64_t len = make_key(key, a, a_len, b, b_len);
 	struct name *found;
 
-	if (!key)
-		return -ENOMEM;
-	HASH_FIND_STR(n->hash, key->text, found);
+	if (len < 0)
+		return len;
+	HASH_FIND(hh, n->hash, key, len, found);
 	return found ? (int64_t)found->id : -ENOENT;
+}
+
+static int64_t name_new(struct names *n, const char *key, size_t len)
+{
+	struct name *m = calloc(1, sizeof(*m) + len + 1);
+
+	if (m && n->n == n->cap) {
+		size_t cap = n->cap * 2 + 64;
+		void *grown = realloc(n->by_id, cap * sizeof(*n->by_id));
+
+		if (grown) {
+			n->by_id = grown;
+			n->cap = cap;
+		}
+	}
+	if (!m || n->n == n->cap) {
+		free(m);
+		return -ENOMEM;
+	}
+	memcpy(m->text, key, len);
+	m->id = n->n;
+	HASH_ADD_KEYPTR(hh, n->hash, m->text, len, m);
+	n->by_id[n->n++] = m;
+	return m->id;
 }
 
 int64_t names_add(struct names *n, const char *a, size_t a_len, const char *b, size_t b_len)
 {
-	_cleanup_free_ struct name *key = name_make(a, a_len, b, b_len);
+	char key[NAME_KEY];
+	int64_t len = make_key(key, a, a_len, b, b_len);
 	struct name *found;
 
-	if (!key)
-		return -ENOMEM;
-	HASH_FIND_STR(n->hash, key->text, found);
+	if (len < 0)
+		return len;
+	HASH_FIND(hh, n->hash, key, len, found);
 	if (found)
 		return found->id;
-	if (n->n >= UNITS_MAX)
-		return -E2BIG;
-	if (n->n == n->cap) {
-		size_t cap = n->cap * 2 + 64;
-		void *grown = realloc(n->by_id, cap * sizeof(*n->by_id));
-
-		if (!grown)
-			return -ENOMEM;
-		n->by_id = grown;
-		n->cap = cap;
-	}
-	key->id = n->n;
-	HASH_ADD_STR(n->hash, text, key);
-	n->by_id[n->n++] = key;
-	return steal_ptr(key)->id;
+	return n->n < UNITS_MAX ? name_new(n, key, len) : -E2BIG;
 }
 
 /* Room for index i in a zero-filled array of `size`-byte elements. */

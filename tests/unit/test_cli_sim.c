@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* hearth sim, fit and gen as command lines: results, formats, refusals. */
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "cli/cli.h"
+
+#define ARGS_MAX 24
+
+static char dir[] = "/tmp/hearth-cli-sim-XXXXXX";
+static char trace[64], *out, *err;
+
+static int make_trace(void **state)
+{
+	FILE *f;
+
+	(void)state;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(trace, sizeof(trace), "%s/trace.csv", dir);
+	f = fopen(trace, "w");
+	fprintf(f, "function,start_ms,warm_ms,cold_ms,mem_mb\n");
+	for (int i = 0; i < 50; i++)
+		fprintf(f, "f,%d,100,900,64\ng,%d,100,900,32\n", i * 240000, i * 240000 + 60000);
+	return fclose(f);
+}
+
+static int remove_trace(void **state)
+{
+	char command[96];
+
+	(void)state;
+	free(out);
+	free(err);
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	return system(command);
+}
+
+/* Run "hearth LINE", T standing for the trace and D for its directory; fills out and err. */
+static int hearth(const char *line)
+{
+	char text[512], *argv[ARGS_MAX] = {"hearth"}, *save;
+	char paths[ARGS_MAX][128];
+	size_t out_size, err_size;
+	int argc = 1, status;
+	FILE *o, *e;
+
+	free(out);
+	free(err);
+	o = open_memstream(&out, &out_size);
+	e = open_memstream(&err, &err_size);
+	snprintf(text, sizeof(text), "%s", line);
+	for (char *w = strtok_r(text, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+		argv[argc] = w;
+		if (!strcmp(w, "T"))
+			argv[argc] = trace;
+		if (!strncmp(w, "D/", 2)) {
+			snprintf(paths[argc], sizeof(paths[0]), "%s/%s", dir, w + 2);
+			argv[argc] = paths[argc];
+		}
+		argc++;
+	}
+	status = cli_run(argc, argv, o, e);
+	fclose(o);
+	fclose(e);
+	return status;
+}
+
+static json_t *result(const char *line, size_t i)
+{
+	json_t *all, *r;
+
+	if (hearth(line))
+		fail_msg("%s: %s", line, err);
+	all = json_loads(out, 0, NULL);
+	assert_non_null(all);
+	r = json_incref(json_array_get(json_object_get(all, "results"), i));
+	assert_non_null(r);
+	json_decref(all);
+	return r;
+}
+
+static double number(const json_t *r, const char *key)
+{
+	assert_true(json_is_number(json_object_get(r, key)));
+	return json_number_value(json_object_get(r, key));
+}
+
+static void costs_add_up(void **state)
+{
+	json_t *r = result("sim T -p fixed:2 -p fixed:10 -c 5,20 --json", 1);
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(r, "policy")), "fixed:2");
+	assert_true(number(r, "cold_cost_min") == 20);
+	assert_true(number(r, "cold_starts") == 100);
+	assert_true(number(r, "cost_s") == number(r, "waste_s") + 1200 * 100);
+	assert_true(json_is_null(json_object_get(r, "ranker")));
+	json_decref(r);
+	r = result("sim T -p fixed:2 -p fixed:10 -c 5,20 --json", 2);
+	assert_true(number(r, "cold_starts") == 2 && number(r, "warm_starts") == 98);
+	assert_true(number(r, "cold_p75_pct") == 2 && number(r, "avg_cold_per_app") == 1);
+	assert_true(number(r, "waste_mb_s") == 64 * (49 * 240 + 60) + 32 * 49 * 240.0);
+	json_decref(r);
+}
+
+static void the_load_cost_is_charged_for_loads_ahead_alone(void **state)
+{
+	json_t *r = result("sim T -p hybrid:240,arima=off -L 7 -c 10 --json", 0);
+
+	(void)state;
+	assert_true(number(r, "loads") > 10);
+	assert_true(number(r, "cost_s") ==
+		    number(r, "waste_s") + 600 * number(r, "cold_starts") + 7 * number(r, "loads"));
+	json_decref(r);
+}
+
+static void memory_sizes_and_rankers_are_combined(void **state)
+{
+	json_t *r = result("sim T -m 64,100 -r lru -r lfu --json", 3);
+
+	(void)state;
+	assert_string_equal(json_string_value(json_object_get(r, "ranker")), "lfu");
+	assert_true(number(r, "memory_mb") == 100 && number(r, "evictions") == 0);
+	json_decref(r);
+	r = result("sim T -m 64 -M faascache --json", 0);
+	assert_true(number(r, "evictions") == 99 && number(r, "cold_pct") == 100);
+	assert_true(number(r, "warm_pct") == 0 && number(r, "dropped_pct") == 0);
+	json_decref(r);
+}
+
+static void a_file_per_app_lists_every_setting(void **state)
+{
+	char path[96], line[256];
+	int lines = 0;
+	FILE *f;
+
+	(void)state;
+	assert_int_equal(hearth("sim T -p fixed:2 -p none -a D/apps.csv"), CLI_OK);
+	snprintf(path, sizeof(path), "%s/apps.csv", dir);
+	f = fopen(path, "r");
+	while (fgets(line, sizeof(line), f))
+		lines++;
+	fclose(f);
+	unlink(path);
+	assert_int_equal(lines, 1 + 2 * 2);
+}
+
+static void a_plot_without_gnuplot_says_what_to_install(void **state)
+{
+	char *path = strdup(getenv("PATH"));
+
+	(void)state;
+	setenv("PATH", dir, 1);
+	assert_int_equal(hearth("sim T -p none -P D/x.svg"), CLI_FAILED);
+	setenv("PATH", path, 1);
+	free(path);
+	assert_non_null(strstr(err, "gnuplot is not installed"));
+}
+
+static void fits_are_described(void **state)
+{
+	json_t *all, *u;
+
+	(void)state;
+	assert_int_equal(hearth("fit T --json"), CLI_OK);
+	all = json_loads(out, 0, NULL);
+	u = json_array_get(json_object_get(all, "units"), 1);
+	assert_string_equal(json_string_value(json_object_get(u, "class")), "timer");
+	assert_true(number(u, "invocations") == 50 && number(u, "cv") == 0);
+	json_decref(all);
+	assert_int_equal(hearth("fit T"), CLI_OK);
+	assert_non_null(strstr(out, "timer"));
+}
+
+static void generated_traces_can_be_replayed(void **state)
+{
+	(void)state;
+	assert_int_equal(hearth("gen D/made -n 20 -x 2000 --json"), CLI_OK);
+	assert_non_null(strstr(out, "\"checks\""));
+	assert_int_equal(hearth("gen D/made"), CLI_FAILED);
+	assert_non_null(strstr(err, "File exists"));
+	assert_int_equal(hearth("sim D/made"), CLI_OK);
+	assert_non_null(strstr(out, "predictive"));
+}
+
+static void refuse(const char *line, int status, const char *what)
+{
+	assert_int_equal(hearth(line), status);
+	if (!strstr(err, what))
+		fail_msg("%s: \"%s\" lacks \"%s\"", line, err, what);
+}
+
+static void wrong_command_lines_are_refused_with_what_is_accepted(void **state)
+{
+	(void)state;
+	refuse("sim", CLI_USAGE, "TRACE");
+	refuse("sim T -p fixd:10", CLI_USAGE, "did you mean \"fixed\"");
+	refuse("sim T -u host", CLI_USAGE, "accepted: app, function");
+	refuse("sim T -c ten", CLI_USAGE, "accepted: a number");
+	refuse("sim T -c 1,,2", CLI_USAGE, "accepted: a number");
+	refuse("sim T -r lru", CLI_USAGE, "--ranker needs --memory");
+	refuse("sim T -m 100 -r lruu", CLI_USAGE, "lru");
+	refuse("sim T -M faascache", CLI_USAGE, "needs --memory");
+	refuse("sim T -M vhive", CLI_USAGE, "accepted: default, faascache");
+	refuse("sim T -M faascache -m 1 -p none", CLI_USAGE, "takes no --policy");
+	refuse("sim T -m 100 -p offline", CLI_USAGE, "knows the future");
+	refuse("fit T -S 0", CLI_USAGE, "nothing to fit");
+	refuse("sim /nonexistent", CLI_FAILED, "/nonexistent: No such file");
+	refuse("sim T -p none -a /nonexistent/x", CLI_FAILED, "/nonexistent/x: No such file");
+	refuse("gen /nonexistent/x", CLI_FAILED, "No such file");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(costs_add_up),
+	    cmocka_unit_test(the_load_cost_is_charged_for_loads_ahead_alone),
+	    cmocka_unit_test(memory_sizes_and_rankers_are_combined),
+	    cmocka_unit_test(a_file_per_app_lists_every_setting),
+	    cmocka_unit_test(a_plot_without_gnuplot_says_what_to_install),
+	    cmocka_unit_test(fits_are_described),
+	    cmocka_unit_test(generated_traces_can_be_replayed),
+	    cmocka_unit_test(wrong_command_lines_are_refused_with_what_is_accepted),
+	};
+
+	return cmocka_run_group_tests(tests, make_trace, remove_trace);
+}
