@@ -29,9 +29,9 @@ def get(server, transport="tcp4", path="/", **options):
         return client.get(path, **options)
 
 
-def frozen_server(world, name, **options):
+def frozen_server(world, name, transport="tcp4", **options):
     server = world.serve(name, **options)
-    assert get(server)[0] == 200
+    assert get(server, transport)[0] == 200
     world.wait_tier(name, "frozen")
     return server
 
@@ -162,6 +162,18 @@ def test_outbound_connection_holds(world):
         database.connection = None
         world.wait_tier("consumer", "frozen", seconds=30)
         server.end()
+
+
+@rows("tcp4", "tcp6", "unix")
+def test_first_data_on_a_connection_older_than_the_freeze(transport):
+    """Accepted and read by a blocked server long before the first byte comes."""
+    with World(quick({"source": "unix"} if transport == "unix" else ())) as world:
+        server = frozen_server(world, "old", transport=transport)
+        with Client(server, transport) as client:
+            world.wait_tier("old", "warm")
+            world.wait_tier("old", "frozen")
+            assert client.get() == (200, b"hello\n")
+        world.wait_counts("old", 2, 0)
 
 
 def test_datagram_wakes():
