@@ -405,7 +405,7 @@ static void program_costs(const struct variant *v, struct work *server, struct w
 	bpf_object__for_each_program(prog, fx.skel->obj)
 	{
 		snprintf(name, sizeof(name), "%s @ %s", bpf_program__name(prog), v->name);
-		if (runs[n] >= STAT_ROUNDS * 100)
+		if (runs[n] >= STAT_ROUNDS * 20)
 			emit("program", name,
 			     (struct figure[]){{"ns", quantile(ns[n], STAT_ROUNDS, 50)},
 					       {"runs", runs[n]}},

@@ -22,6 +22,7 @@ from hearth_host import BUILD, Hearthd, Subtree, wait_for  # noqa: E402
 
 BENCH = BUILD / "bench"
 NAME = f"hearth-bench-{os.getpid()}"
+LOAD = os.getloadavg()[0]  # a busy machine shows in every figure
 FUNCTIONS = 20
 RATES = (0, 1000, 5000, 10000)
 PAPER_STEP_NS = 835_700  # what its policy added to an invocation in OpenWhisk: Shahrad et al., ATC 2020
@@ -174,7 +175,8 @@ def machine():
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo")
                 if line.startswith("model name")), platform.machine())
     memory = int(open("/proc/meminfo").readline().split()[1]) / 2**20
-    return f"{os.cpu_count()} x {cpu}, {memory:.0f} GB, Linux {platform.release()}"
+    return (f"{os.cpu_count()} x {cpu}, {memory:.0f} GB, Linux {platform.release()}, load average "
+            f"{LOAD:.1f} before the run")
 
 
 SECTIONS = {
@@ -215,7 +217,7 @@ TABLES = {"ratio": ratio_table, "program": program_table, "wake": wake_table, "p
 def document(rows, names):
     text = ["# Benchmarks\n",
             f"Made by `make bench` (root) on {machine()}.",
-            "Targets are goals of the design; nothing in the tests depends on a time.\n"]
+            "Targets are goals of the design for an idle machine; no test depends on a time.\n"]
     for name in names:
         title, body = SECTIONS[name]
         filled = {key: make(rows) for key, make in TABLES.items() if "{" + key + "}" in body}
