@@ -31,6 +31,7 @@ enum param_type {
 enum param_flag {
 	PARAM_ARG = 1,      /* the argument after ':', not a key */
 	PARAM_REQUIRED = 2, /* no default */
+	PARAM_BOTH = 4,     /* a key that may also stand after ':' */
 };
 
 struct policy_param {

@@ -21,7 +21,7 @@
 	X(fixed, "fixed", "fixed:TIME", "keep loaded for a fixed time") \
 	X(skirental, "skirental", "skirental", "keep loaded for as long as a cold start is worth") \
 	X(offline, "offline", "offline", \
-	  "knows the next idle time: the bound for every policy (simulator only)") \
+	  "knows the next idle time: the bound without loading ahead (simulator only)") \
 	X(hybrid, "hybrid", "hybrid[:RANGE]", \
 	  "histogram of idle times; RANGE until it is representative") \
 	X(poisson, "poisson", "poisson", "always or never, by the mean rate of arrivals") \

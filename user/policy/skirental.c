@@ -11,7 +11,7 @@
 enum { COST };
 
 static const struct policy_param cost_params[] = {
-    [COST] = {"cost", PARAM_COLD_COST, .min = POLICY_MIN_COST_S, .max = POLICY_MAX_S},
+    [COST] = {"cost", PARAM_COLD_COST, PARAM_BOTH, .min = POLICY_MIN_COST_S, .max = POLICY_MAX_S},
     {},
 };
 

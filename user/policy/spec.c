@@ -200,7 +200,8 @@ static int read_value(const struct scan *s, const struct policy_param *p, const 
 static const struct policy_param *find(const struct scan *s, const char *key)
 {
 	for (const struct policy_param *p = s->params; p && p->type; p++) {
-		if (key ? !(p->flags & PARAM_ARG) && !strcmp(p->key, key) : p->flags & PARAM_ARG)
+		if (key ? !(p->flags & PARAM_ARG) && !strcmp(p->key, key)
+			: p->flags & (PARAM_ARG | PARAM_BOTH))
 			return p;
 	}
 	return NULL;
