@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(!hearth_policy_parse(hearth_policy_spec(p), 600, &again, err, sizeof(err)), err,
 	      hearth_policy_spec(p));
 	check(!strcmp(hearth_policy_spec(p), hearth_policy_spec(again)), "not canonical", spec);
-	run_policy(p, spec);
+	run_policy(p, hearth_policy_spec(p));
 	hearth_policy_free(again);
 	hearth_policy_free(p);
 	free(spec);

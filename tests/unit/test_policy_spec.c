@@ -42,6 +42,8 @@ static void good_specs_have_one_canonical_form(void **state)
 	    {"hybrid", "hybrid:4h"},
 	    {"hybrid:240,cv=2,head=5,tail=99,bin=1m,min_its=10,oob=0.5,margin=10,margin_of=edges",
 	     "hybrid:4h"},
+	    {"hybrid:240,arima=off", "hybrid:4h,arima=off"},
+	    {"hybrid:240,arima=on,arima_margin=15", "hybrid:4h"},
 	    {"hybrid:60,tail=100,head=0", "hybrid:1h,head=0,tail=100"},
 	    {"hybrid:1h,cv=2.25,oob=0.05,margin=12.5,margin_of=window,bin=30s",
 	     "hybrid:1h,cv=2.25,bin=30s,oob=0.05,margin=12.5,margin_of=window"},

@@ -3,7 +3,8 @@
  * The hybrid histogram policy (Shahrad et al., Serverless in the Wild, ATC
  * 2020, section 4.2): loaded from a little before the head of the idle-time
  * histogram to a little after its tail, and for the whole range as long as the
- * histogram does not represent the function.
+ * histogram does not represent the function. When most idle times are beyond the
+ * range, a time series takes over: loaded around the forecast of the next one.
  */
 #include <errno.h>
 #include <math.h>
@@ -11,11 +12,14 @@
 
 #include <hearth/event.h>
 
+#include "policy/arima.h"
 #include "policy/def.h"
 
-enum { RANGE, CV, HEAD, TAIL, BIN, MIN_ITS, OOB, MARGIN, MARGIN_OF, ARIMA };
+#define HISTORY 100 /* latest idle times that the time series sees */
+
+enum { RANGE, CV, HEAD, TAIL, BIN, MIN_ITS, OOB, MARGIN, MARGIN_OF, ARIMA, ARIMA_MARGIN };
 enum { MARGIN_OF_EDGES, MARGIN_OF_WINDOW };
-enum { ARIMA_OFF };
+enum { ARIMA_ON };
 
 static const struct policy_param params[] = {
     [RANGE] = {"RANGE", PARAM_DURATION, PARAM_ARG, 4 * 3600, .min = 1, .max = POLICY_MAX_S},
@@ -28,8 +32,18 @@ static const struct policy_param params[] = {
     [MARGIN] = {"margin", PARAM_NUMBER, .fallback = 10, .max = 100}, /* percent */
     [MARGIN_OF] = {"margin_of", PARAM_CHOICE,
 		   .choices = (const char *const[]){"edges", "window", NULL}},
-    [ARIMA] = {"arima", PARAM_CHOICE, .choices = (const char *const[]){"off", NULL}},
+    [ARIMA] = {"arima", PARAM_CHOICE, .choices = (const char *const[]){"on", "off", NULL}},
+    [ARIMA_MARGIN] = {"arima_margin", PARAM_NUMBER, .fallback = 15, .max = 100},
     {},
+};
+
+struct hybrid_state {
+	uint32_t seen;        /* idle times */
+	uint32_t modelled;    /* `seen` that the model and the forecast are of */
+	uint32_t next_search; /* `seen` at which the order is chosen anew */
+	double forecast_s;
+	struct arima model;
+	float idle_s[HISTORY]; /* ring, by number */
 };
 
 static int check(const struct hearth_policy *p, char *err, size_t err_size)
@@ -84,13 +98,60 @@ static void decide_histogram(const struct hearth_policy *p, const struct hearth_
 		decide_window(out, open_s, close_s, "histogram: head to tail of the idle times");
 }
 
+static void observe(const struct hearth_policy *p, void *state, const struct hearth_arrival *a)
+{
+	struct hybrid_state *s = state;
+
+	(void)p;
+	if (a->idle_s >= 0)
+		s->idle_s[s->seen++ % HISTORY] = a->idle_s;
+}
+
+/*
+ * Estimates after every idle time, as the paper does; the order, which costs ten
+ * times as much, is chosen again when the history has grown by a quarter.
+ */
+static void forecast(struct hybrid_state *s)
+{
+	uint32_t n = s->seen < HISTORY ? s->seen : HISTORY;
+	double y[HISTORY];
+
+	for (uint32_t i = 0; i < n; i++)
+		y[i] = s->idle_s[(s->seen - n + i) % HISTORY];
+	if (s->seen >= s->next_search) {
+		if (arima_search(y, n, &s->model))
+			return;
+		s->next_search = s->seen + 1 + s->seen / 4;
+	} else {
+		arima_refit(y, n, &s->model);
+	}
+	s->forecast_s = arima_forecast(&s->model, y, n);
+	s->modelled = s->seen;
+}
+
+static void decide_series(const struct hearth_policy *p, struct hybrid_state *s,
+			  struct hearth_decision *out)
+{
+	double margin = p->v[ARIMA_MARGIN] / 100;
+
+	if (s->modelled != s->seen && s->seen >= ARIMA_LEAST)
+		forecast(s);
+	if (s->modelled && s->forecast_s > 0)
+		decide_window(out, (1 - margin) * s->forecast_s, (1 + margin) * s->forecast_s,
+			      "idle times out of range: around the ARIMA forecast");
+	else
+		decide_window(out, 0, p->v[RANGE], "no forecast: standard keep-alive");
+}
+
 static void decide(const struct hearth_policy *p, void *state, const struct hearth_hist *h,
 		   struct hearth_decision *out)
 {
 	double range_s = p->v[RANGE];
+	bool beyond = h->oob > p->v[OOB] * (h->s1 + h->oob);
 
-	(void)state;
-	if (h->oob > p->v[OOB] * (h->s1 + h->oob))
+	if (beyond && p->v[ARIMA] == ARIMA_ON)
+		decide_series(p, state, out);
+	else if (beyond)
 		decide_window(out, 0, range_s, "most idle times out of range: standard keep-alive");
 	else if (h->s1 < p->v[MIN_ITS])
 		decide_window(out, 0, range_s, "too few idle times yet: standard keep-alive");
@@ -102,6 +163,8 @@ static void decide(const struct hearth_policy *p, void *state, const struct hear
 
 const struct policy_def policy_hybrid = {
     .params = params,
+    .state_size = sizeof(struct hybrid_state),
+    .observe = observe,
     .check = check,
     .geometry = geometry,
     .decide = decide,
