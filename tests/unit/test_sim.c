@@ -169,6 +169,58 @@ static void timers_fire_in_order_also_after_moves_and_cancels(void **state)
 	timers_done(&ts);
 }
 
+/* Cold starts and waste of every policy on the sample in the project. */
+static void replay_sample(unsigned int threads, bool jitter, const char *const specs[], size_t n,
+			  uint64_t cold[], double waste_s[])
+{
+	struct replay_options o = {.threads = threads, .spread = {.jitter = jitter, .seed = 9}};
+	char *path = "tests/data/azure2019-small";
+	struct hearth_policy *p[8];
+	struct replay *r;
+	struct trace *t;
+	size_t units;
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = policy(specs[i]);
+	if (trace_open(&path, 1, &(struct trace_options){0}, &t, err, sizeof(err)))
+		fail_msg("%s (tests run at the top of the tree)", err);
+	assert_int_equal(replay_new((const struct hearth_policy *const *)p, n, &o, &r), 0);
+	assert_int_equal(replay_run(r, t), 0);
+	trace_units(t, &units);
+	for (size_t i = 0; i < n; i++) {
+		cold[i] = 0;
+		waste_s[i] = 0;
+		for (size_t u = 0; u < units; u++) {
+			cold[i] += replay_tally(r, i, u)->cold;
+			waste_s[i] += replay_tally(r, i, u)->waste_s;
+		}
+	}
+	replay_free(r);
+	trace_close(t);
+	for (size_t i = 0; i < n; i++)
+		hearth_policy_free(p[i]);
+}
+
+static void neither_threads_nor_other_policies_change_a_result(void **state)
+{
+	static const char *const specs[] = {"fixed:10", "hybrid:240,arima=off", "hawkes",
+					    "hawkes-insample"};
+	uint64_t one[4], many[4], alone;
+	double one_s[4], many_s[4], alone_s;
+
+	(void)state;
+	replay_sample(1, true, specs, 4, one, one_s);
+	replay_sample(8, true, specs, 4, many, many_s);
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(one[i], many[i]);
+		assert_true(one_s[i] == many_s[i]);
+		replay_sample(3, true, specs + i, 1, &alone, &alone_s);
+		assert_true(alone == one[i] && alone_s == one_s[i]);
+	}
+	replay_sample(1, false, specs, 1, &alone, &alone_s);
+	assert_true(alone_s != one_s[0]);
+}
+
 /* Functions of 100 MB that take 1 s warm and 4 s cold, with these starts. */
 static struct capacity_total host(const char *rows, const char *spec, const char *ranker,
 				  double memory_mb, double queue_s)
@@ -294,6 +346,7 @@ int main(void)
 	    cmocka_unit_test(even_and_random_arrivals_stay_in_their_minute_and_order),
 	    cmocka_unit_test(percentiles_are_interpolated),
 	    cmocka_unit_test(timers_fire_in_order_also_after_moves_and_cancels),
+	    cmocka_unit_test(neither_threads_nor_other_policies_change_a_result),
 	    cmocka_unit_test(an_idle_instance_serves_the_next_call_warm),
 	    cmocka_unit_test(running_instances_are_never_evicted),
 	    cmocka_unit_test(a_call_without_room_waits_its_turn),
