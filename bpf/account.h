@@ -9,6 +9,9 @@
 
 #include "maps.h"
 
+/* A connection attempt that woke the instance makes a begin within this time lukewarm. */
+#define CONNECT_NS 1000000000ULL
+
 static __always_inline void count_drop(__u32 reason)
 {
 	__u64 *n = bpf_map_lookup_elem(&drops, &reason);
@@ -156,13 +159,12 @@ static __always_inline void account_begin(struct hearth_instance *inst, __u32 sl
 {
 	struct hearth_control *ctl = control_of(slot);
 	struct hearth_function *fn;
-	bool first, armed;
+	bool first, lukewarm;
 
 	if (!ctl)
 		return;
 	first = __sync_fetch_and_add(&inst->inflight, 1) == 0;
-	armed = ctl->armed != HEARTH_DISARMED;
-	wake_if_armed(ctl, slot, now, HEARTH_WAKE_BEGIN);
+	lukewarm = wake_if_armed(ctl, slot, now, HEARTH_WAKE_BEGIN);
 	if (socket)
 		__sync_fetch_and_add(&inst->requests, 1);
 	__sync_fetch_and_add(&inst->begins, 1);
@@ -172,14 +174,14 @@ static __always_inline void account_begin(struct hearth_instance *inst, __u32 sl
 	if (!fn)
 		return;
 	__sync_fetch_and_add(&fn->invocations, 1);
-	if (armed || inst->woken) {
+	if (inst->woken) {
+		lukewarm = lukewarm || now - inst->last_syn_ns < CONNECT_NS;
 		inst->woken = 0;
+	}
+	if (lukewarm)
 		__sync_fetch_and_add(&fn->lukewarm_starts, 1);
-	}
-	if (inst->fresh && __sync_lock_test_and_set(&inst->fresh, 0)) {
+	if (inst->fresh && __sync_lock_test_and_set(&inst->fresh, 0))
 		__sync_fetch_and_add(&fn->cold_starts, 1);
-		emit_quietly(HEARTH_EV_COLD, now, ctl, slot, 0);
-	}
 	if (first)
 		function_enter(fn, ctl, slot, now);
 }
@@ -204,25 +206,14 @@ static __always_inline void inflight_drop(struct hearth_instance *inst, __u32 sl
 		function_leave(fn, ctl, slot, now);
 }
 
-static __always_inline void instance_ready(struct hearth_instance *inst, __u32 slot, __u64 now)
-{
-	struct hearth_control *ctl;
-
-	if (inst->ready || __sync_lock_test_and_set(&inst->ready, 1))
-		return;
-	ctl = control_of(slot);
-	if (ctl)
-		emit_quietly(HEARTH_EV_READY, now, ctl, slot, 0);
-}
-
 static __always_inline void account_end(struct hearth_instance *inst, __u32 slot, __u64 now,
 					bool socket)
 {
 	inst->last_end_ns = now;
 	__sync_fetch_and_add(&inst->ends, 1);
-	if (socket)
-		__sync_fetch_and_add(&inst->requests, -1);
-	instance_ready(inst, slot, now);
+	if (socket && __sync_fetch_and_add(&inst->requests, -1) <= 0)
+		__sync_fetch_and_add(&inst->requests, 1); /* a repair came between */
+	inst->ready = 1;
 	inflight_drop(inst, slot, now);
 }
 
@@ -231,8 +222,8 @@ static __always_inline void probe_begin(struct hearth_instance *inst, __u32 slot
 {
 	struct hearth_control *ctl = control_of(slot);
 
-	__sync_fetch_and_add(&inst->probes, 1);
-	if (ctl)
+	/* The result is looked at so that the addition is a full barrier everywhere. */
+	if (__sync_fetch_and_add(&inst->probes, 1) >= 0 && ctl)
 		wake_if_armed(ctl, slot, now, HEARTH_WAKE_BEGIN);
 	__sync_fetch_and_add(&inst->probe_begins, 1);
 }

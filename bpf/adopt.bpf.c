@@ -19,13 +19,13 @@ struct {
 	__type(value, __u8);
 } listen_ports SEC(".maps");
 
-/* Sockets in a request, per slot, as the recount finds them. */
+/* What is in flight, per slot, as the recount finds it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, HEARTH_MAX_INSTANCES);
 	__type(key, __u32);
-	__type(value, __u64); /* requests in the low half, probes in the high one */
+	__type(value, struct hearth_recount);
 } recounts SEC(".maps");
 
 static __always_inline bool sock_in_scope(struct sock *sk)
@@ -65,10 +65,8 @@ static __always_inline void adopt_connection(struct sock *sk, struct conn *c,
 	struct tcp_sock *tp;
 
 	touch_loose(inst, bpf_ktime_get_ns());
-	if (sk->__sk_common.skc_family == AF_UNIX) {
-		c->flags |= CONN_UNIX;
+	if (sk->__sk_common.skc_family == AF_UNIX)
 		return;
-	}
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
@@ -208,7 +206,7 @@ int hearth_recount(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct conn *c = ctx->value;
 	struct sock *sk = ctx->sk;
-	__u64 *n, add;
+	struct hearth_recount *n;
 	__u32 slot;
 
 	if (!c || !sk || c->phase == CONN_IDLE)
@@ -217,12 +215,13 @@ int hearth_recount(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (sk->__sk_common.skc_family == AF_UNIX && sk->__sk_common.skc_state == TCP_CLOSE)
 		return 0;
 	slot = c->slot;
-	if (!instance_of(slot, c->gen))
-		return 0;
-	add = c->phase == CONN_REQUEST ? 1 : 1ULL << 32;
 	n = bpf_map_lookup_elem(&recounts, &slot);
-	if (n)
-		__sync_fetch_and_add(n, add);
+	if (!n || !instance_of(slot, c->gen))
+		return 0;
+	if (c->phase == CONN_REQUEST)
+		__sync_fetch_and_add(&n->requests, 1);
+	else
+		__sync_fetch_and_add(&n->probes, 1);
 	return 0;
 }
 
@@ -245,16 +244,29 @@ int hearth_sweep_tasks(struct bpf_iter__task *ctx)
 	return 0;
 }
 
+/* Count the roots of what still runs, drop the marks of what does not. */
 static long sweep_mark(struct bpf_map *map, const void *key, void *value, void *ctx)
 {
 	struct hearth_mark *mark = value;
 	__u64 sweep = *(__u64 *)ctx;
+	struct hearth_recount *n;
+	__u32 tgid = *(__u32 *)key, slot;
 
+	if (mark->seen && mark->seen != sweep) {
+		mark_drop(tgid, bpf_ktime_get_ns());
+		return 0;
+	}
 	/* Never looked at: it may be younger than this sweep. The next one decides. */
 	if (!mark->seen)
 		mark->seen = 1;
-	else if (mark->seen != sweep)
-		mark_drop(*(__u32 *)key, bpf_ktime_get_ns());
+	slot = mark->slot;
+	n = bpf_map_lookup_elem(&recounts, &slot);
+	if (!n || mark->root != tgid || !instance_of(slot, mark->gen))
+		return 0;
+	if (mark->kind == HEARTH_MARK_INVOCATION)
+		__sync_fetch_and_add(&n->execs, 1);
+	else if (mark->kind == HEARTH_MARK_OUTSIDE)
+		__sync_fetch_and_add(&n->outsiders, 1);
 	return 0;
 }
 
@@ -273,33 +285,37 @@ int hearth_sweep_marks(void *ctx)
 	return 0;
 }
 
-/* Set the counters to what a scan found, unless the instance moved meanwhile. */
+/* Bring the counters to what a scan found, unless the instance moved meanwhile. */
 SEC("syscall")
 int hearth_repair(struct hearth_repair *fix)
 {
 	struct hearth_instance *inst = instance_of(fix->slot, fix->gen);
 	struct hearth_control *ctl = control_of(fix->slot);
 	struct hearth_function *fn;
-	__s32 before;
+	__s32 before, now;
 
 	fix->repaired = 0;
-	if (!inst || !ctl || inst->begins != fix->begins || inst->ends != fix->ends)
+	if (!inst || !ctl || inst->begins != fix->begins || inst->ends != fix->ends ||
+	    inst->probe_begins != fix->probe_begins)
 		return 0;
-	if (inst->probes != fix->probes) {
+	if (inst->probes != fix->probes || inst->outsiders != fix->outsiders) {
 		inst->probes = fix->probes;
+		inst->outsiders = fix->outsiders;
 		fix->repaired = 1;
 	}
-	if (inst->inflight == fix->inflight)
+	if (fix->seen == fix->inflight)
 		return 0;
+	/* Added, not set: a begin raises inflight just before begins. */
 	fix->repaired = 1;
 	inst->requests = fix->requests;
-	before = __sync_lock_test_and_set(&inst->inflight, fix->inflight);
+	before = __sync_fetch_and_add(&inst->inflight, fix->inflight - fix->seen);
+	now = before + fix->inflight - fix->seen;
 	fn = bpf_map_lookup_elem(&functions, &ctl->function);
 	if (!fn)
 		return 0;
-	if (before > 0 && fix->inflight == 0)
+	if (before > 0 && now <= 0)
 		function_leave(fn, ctl, fix->slot, bpf_ktime_get_ns());
-	else if (before == 0 && fix->inflight > 0)
+	else if (before <= 0 && now > 0)
 		function_enter(fn, ctl, fix->slot, bpf_ktime_get_ns());
 	return 0;
 }

@@ -17,7 +17,7 @@ static __always_inline struct hearth_ref *ref_of(struct task_struct *task)
 /*
  * A process came into an instance from outside. Before the instance is up that
  * is its entry point; afterwards it is a stranger (docker exec, exec probe),
- * whose whole tree holds the instance but is not counted. Either way it must
+ * who holds the instance until it exits; its children are not counted either. Either way it must
  * not sit in a frozen cgroup: wake and hold.
  */
 static __always_inline void enter(struct task_struct *leader, __u32 tgid,
@@ -33,6 +33,8 @@ static __always_inline void enter(struct task_struct *leader, __u32 tgid,
 	mark = mark_of(leader, tgid, now);
 	if (mark && mark->slot == ref->slot && mark->gen == ref->gen)
 		return; /* moved within the instance */
+	if (mark)
+		mark_drop(tgid, now); /* it left another instance */
 	up = inst->ready || ((ctl->flags & HEARTH_CTL_EXEC_OPEN) && inst->entered);
 	if (!up)
 		__sync_fetch_and_add(&inst->entered, 1);
@@ -56,6 +58,9 @@ int BPF_PROG(hearth_attach_task, struct cgroup *dst, const char *path, struct ta
 	ref = bpf_map_lookup_elem(&cgroups, &cgid);
 	if (ref)
 		enter(task->group_leader, task->tgid, ref, bpf_ktime_get_ns());
+	else
+		mark_drop(task->tgid,
+			  bpf_ktime_get_ns()); /* it left an instance, if it was in one */
 	return 0;
 }
 

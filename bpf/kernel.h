@@ -25,10 +25,8 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 
-#define TCP_ESTABLISHED 1
-#define TCP_CLOSE       7
-#define TCP_CLOSE_WAIT  8
-#define TCP_LISTEN      10
+#define TCP_CLOSE  7
+#define TCP_LISTEN 10
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -118,7 +116,6 @@ struct unix_address;
 
 struct unix_sock {
 	struct unix_address *addr;
-	struct sock *peer;
 	struct sock
 	    *listener; /* aed6ecef55d7, v6.10: the listener of a socket nobody accepted yet */
 };

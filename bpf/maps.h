@@ -118,7 +118,7 @@ enum conn_flag {
 	CONN_HTTP = 2,       /* the request in flight parsed as HTTP/1 */
 	CONN_HEAD = 4,       /* ... with method HEAD: the answer has no body */
 	CONN_TUNNEL = 8,     /* 101 Switching Protocols: no HTTP from here on */
-	CONN_UNIX = 16,
+	CONN_MORE = 16,      /* another request is queued behind the one in flight */
 };
 
 /*
@@ -126,6 +126,7 @@ enum conn_flag {
  * those, and BPF_F_CLONE hands them to every connection it accepts. in_* is
  * written by ingress alone, out_* by egress (ingress clears it before a begin);
  * phase is swapped atomically because both sides and the close race for it.
+ * The map is pinned: HEARTH_ABI changes with this layout too.
  */
 struct conn {
 	__u32 slot;
@@ -142,6 +143,7 @@ struct conn {
 	__u16 out_framing;
 	__u32 seen; /* in_nxt and out_nxt are valid */
 };
+_Static_assert(sizeof(struct conn) == 56, "conn layout");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

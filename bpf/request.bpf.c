@@ -20,9 +20,11 @@ struct segment {
 
 #define TCP_FIN 1
 #define TCP_SYN 2
-#define TCP_ACK 16
 
 #define IPV6_EXT_MAX 6
+
+/* A longer body cannot be followed by 32-bit sequence numbers. */
+#define LENGTH_MAX 0x70000000
 
 static __always_inline bool after(__u32 a, __u32 b)
 {
@@ -89,6 +91,7 @@ static __always_inline bool parse_segment(struct __sk_buff *skb, struct segment 
 /* ---- the request */
 
 struct request {
+	__u64 tail;  /* last bytes of a chunked body so far */
 	__u32 flags; /* CONN_HTTP, CONN_HEAD */
 	__u32 framing;
 	__u32 end;   /* sequence number after the body */
@@ -109,32 +112,42 @@ static __always_inline bool is_method(__u64 w)
 	       w4 == ('T' | 'R' << 8 | 'A' << 16 | 'C' << 24);
 }
 
-/* A bare GET or HEAD has no body worth a look, unless somebody asks for its User-Agent. */
+/* Does the segment start with the head of a request? */
+static __always_inline bool starts_request(struct __sk_buff *skb, const struct segment *seg)
+{
+	return is_method(load_word(skb, seg->payload, seg->len));
+}
+
+/* Where its body ends, who asks, and whether another request follows in the segment. */
 static __always_inline void parse_request(struct __sk_buff *skb, const struct segment *seg,
-					  bool want_agent, struct request *req)
+					  struct request *req)
 {
 	__u64 w = load_word(skb, seg->payload, seg->len);
 	struct head head = {};
-	bool bare;
 
 	if (!is_method(w))
 		return;
 	req->flags = CONN_HTTP;
-	bare = (w & 0xff) == 'G' || (w & 0xff) == 'H';
 	if ((w & 0xff) == 'H')
 		req->flags |= CONN_HEAD;
-	if (bare && !want_agent)
-		return;
 	parse_head(skb, seg->payload, seg->len, &head);
 	req->agent = head.agent;
 	if (!head.size)
 		return;
 	if (head.flags & HEAD_CHUNKED) {
-		req->framing = FRAMING_CHUNKED;
-	} else if ((head.flags & HEAD_LENGTH) && head.length < 0x70000000) {
-		req->framing = FRAMING_LENGTH;
-		req->end = seg->seq + head.size + (__u32)head.length;
+		if (!last_chunk(skb, seg->payload, seg->len, &req->tail))
+			req->framing = FRAMING_CHUNKED;
+		return;
 	}
+	if (head.flags & HEAD_LENGTH) {
+		if (head.length >= LENGTH_MAX)
+			return;
+		req->framing = FRAMING_LENGTH;
+		head.size += (__u32)head.length;
+	}
+	req->end = seg->seq + head.size;
+	if (after(seg->seq + seg->len, req->end))
+		req->flags |= CONN_MORE;
 }
 
 /* Does the User-Agent start with one of the function's probe prefixes? */
@@ -159,28 +172,27 @@ static __always_inline bool is_probe_agent(struct __sk_buff *skb, __u32 agent,
 	return false;
 }
 
-/* Part of a request that the head announced, not a new one. */
+/* Part of the body that the head announced, not a new request. */
 static __always_inline bool rest_of_body(struct __sk_buff *skb, const struct segment *seg,
 					 struct conn *c)
 {
 	if (c->in_framing == FRAMING_LENGTH)
 		return !after(seg->seq + seg->len, c->in_end);
-	if (c->in_framing == FRAMING_CHUNKED) {
-		if (last_chunk(skb, seg->payload, seg->len, &c->in_tail))
-			c->in_framing = FRAMING_UNKNOWN;
-		return true;
-	}
-	return false;
+	if (c->in_framing != FRAMING_CHUNKED)
+		return false;
+	if (last_chunk(skb, seg->payload, seg->len, &c->in_tail))
+		c->in_framing = FRAMING_UNKNOWN;
+	return true;
 }
 
 static __always_inline void begin_request(struct conn *c, struct hearth_instance *inst,
 					  const struct request *req, __u32 snd_nxt, __u64 now,
 					  bool probe)
 {
-	c->flags = (c->flags & ~(CONN_HTTP | CONN_HEAD)) | req->flags;
+	c->flags = (c->flags & ~(CONN_HTTP | CONN_HEAD | CONN_MORE)) | req->flags;
 	c->in_framing = req->framing;
 	c->in_end = req->end;
-	c->in_tail = 0;
+	c->in_tail = req->tail;
 	c->out_nxt = snd_nxt;
 	c->out_end = 0;
 	c->out_tail = 0;
@@ -205,7 +217,7 @@ static __always_inline bool look_at_request(struct __sk_buff *skb, const struct 
 		return false;
 	fctl = bpf_map_lookup_elem(&fn_controls, &ctl->function);
 	want_agent = fctl && fctl->ua_len[0];
-	parse_request(skb, seg, want_agent, req);
+	parse_request(skb, seg, req);
 	return want_agent && is_probe_agent(skb, req->agent, fctl);
 }
 
@@ -304,14 +316,31 @@ static __always_inline void datagram_ingress(struct bpf_sock *sk)
 		     HEARTH_WAKE_DATAGRAM);
 }
 
+/*
+ * More bytes while a request is in flight: the rest of its body, or another
+ * request behind it. A client that sends one while the last chunk of the answer
+ * went unseen (trailers) has had its answer: then the old one ends here.
+ */
+static __always_inline void more_ingress(struct __sk_buff *skb, const struct segment *seg,
+					 struct conn *c, struct hearth_instance *inst)
+{
+	if (rest_of_body(skb, seg, c))
+		return;
+	if (c->out_framing == FRAMING_CHUNKED && starts_request(skb, seg))
+		conn_end(c, inst, bpf_ktime_get_ns());
+	else
+		c->flags |= CONN_MORE;
+}
+
+/* No new payload passes an armed instance in silence: it is a begin, or it holds. */
 static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf_sock *sk,
 					       struct conn *c, struct hearth_instance *inst)
 {
 	struct request req = {};
 	struct segment seg = {};
 	struct bpf_tcp_sock *tp;
-	__u32 end;
 	bool probe;
+	__u32 end;
 
 	if (!parse_segment(skb, &seg) || !seg.len)
 		return;
@@ -324,7 +353,14 @@ static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf
 		return;
 	c->in_nxt = end;
 	c->seen = 1;
-	if (c->phase == CONN_IDLE && !rest_of_body(skb, &seg, c)) {
+	if (c->phase != CONN_IDLE)
+		more_ingress(skb, &seg, c, inst);
+	if (c->phase == CONN_IDLE) {
+		if (rest_of_body(skb, &seg, c) && !starts_request(skb, &seg)) {
+			hold(inst, c->slot, &inst->last_loose_ns, bpf_ktime_get_coarse_ns(),
+			     HEARTH_WAKE_BEGIN);
+			return;
+		}
 		probe = look_at_request(skb, &seg, c, &req);
 		begin_request(c, inst, &req, tp->snd_nxt, bpf_ktime_get_ns(), probe);
 	}
@@ -400,7 +436,7 @@ static __always_inline bool answer_head(struct __sk_buff *skb, const struct segm
 				c->out_framing = FRAMING_CHUNKED;
 			} else if (!(head.flags & HEAD_LENGTH)) {
 				c->out_framing = FRAMING_CLOSE;
-			} else if (head.length < 0x70000000) {
+			} else if (head.length < LENGTH_MAX) {
 				c->out_framing = FRAMING_LENGTH;
 				c->out_end = seg->seq + (off - seg->payload) + (__u32)head.length;
 			} else {
@@ -440,7 +476,7 @@ int hearth_egress(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	struct segment seg = {};
 	struct conn *c;
-	bool ends;
+	bool ends, late;
 
 	if (!sk)
 		return 1;
@@ -457,10 +493,12 @@ int hearth_egress(struct __sk_buff *skb)
 	/* out_nxt was set at the begin: a retransmission of an older answer ends nothing. */
 	if (seg.len && after(seg.seq + seg.len, c->out_nxt)) {
 		c->out_nxt = seg.seq + seg.len;
-		if (c->phase == CONN_IDLE || is_loose(c) || c->out_framing == FRAMING_DIRECTION)
-			touch_loose(inst, bpf_ktime_get_coarse_ns());
-		if (c->phase != CONN_IDLE && answer_ends(skb, &seg, c))
+		late = c->phase == CONN_IDLE;
+		if (!late && answer_ends(skb, &seg, c))
 			ends = true;
+		if (late || is_loose(c) || c->out_framing == FRAMING_DIRECTION ||
+		    (ends && (c->flags & CONN_MORE)))
+			touch_loose(inst, bpf_ktime_get_coarse_ns());
 	}
 	if (ends && c->phase != CONN_IDLE)
 		conn_end(c, inst, bpf_ktime_get_ns());
@@ -562,7 +600,7 @@ static __always_inline void listening(struct sock *sk)
 	if (!inst)
 		return;
 	mark_unlisten(leader, leader->tgid, now);
-	instance_ready(inst, ref->slot, now);
+	inst->ready = 1;
 	c = bpf_sk_storage_get(&conns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!c) {
 		count_drop(HEARTH_DROP_STORAGE);

@@ -24,7 +24,6 @@ static __always_inline struct conn *conn_make(struct sock *sk, __u32 slot, __u32
 	}
 	c->slot = slot;
 	c->gen = gen;
-	c->flags = CONN_UNIX;
 	return c;
 }
 

@@ -164,7 +164,15 @@ struct hearth_socket {
 	__u32 flags;       /* enum hearth_socket_flag */
 	__u32 backlog;     /* of a listener: connections nobody accepted yet */
 	__u32 pad;
-	__u8 remote[16];   /* IPv4 as v4-mapped */
+	__u8 remote[16]; /* IPv4 as v4-mapped */
+};
+
+/* What a scan found in flight in one instance. */
+struct hearth_recount {
+	__u32 requests;
+	__u32 probes;
+	__u32 execs;
+	__u32 outsiders;
 };
 
 /* Argument of the `repair` program: set inflight unless the slot moved meanwhile. */
@@ -173,9 +181,12 @@ struct hearth_repair {
 	__u32 gen;
 	__u64 begins; /* as read before the scan */
 	__u64 ends;
+	__u64 probe_begins;
+	__s32 seen;     /* inflight, as read before the scan */
 	__s32 inflight; /* what the scan counted */
 	__s32 requests;
 	__s32 probes;
+	__s32 outsiders;
 	__u32 repaired; /* out: 1 if a counter was changed */
 };
 
@@ -196,9 +207,7 @@ enum hearth_event_type {
 	HEARTH_EV_FROZEN,    /* cgid, value = 0/1 */
 	HEARTH_EV_BUSY,      /* function idle -> busy; value = idle time ns, 0 if first */
 	HEARTH_EV_IDLE,      /* function busy -> idle; value = busy span ns */
-	HEARTH_EV_ENTER,      /* a process entered the instance from outside: look at its sockets */
-	HEARTH_EV_READY,     /* instance listened or completed its first invocation */
-	HEARTH_EV_COLD,      /* cold start: first begin of a fresh instance */
+	HEARTH_EV_ENTER,     /* a process entered the instance from outside: look at its sockets */
 };
 
 struct hearth_event {
@@ -235,7 +244,8 @@ HEARTH_SIZE(hearth_name, 128);
 HEARTH_SIZE(hearth_mark, 32);
 HEARTH_SIZE(hearth_node, 32);
 HEARTH_SIZE(hearth_socket, 56);
-HEARTH_SIZE(hearth_repair, 40);
+HEARTH_SIZE(hearth_recount, 16);
+HEARTH_SIZE(hearth_repair, 56);
 HEARTH_SIZE(hearth_event, 40);
 HEARTH_SIZE(hearth_wake, 16);
 

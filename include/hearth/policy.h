@@ -12,6 +12,7 @@
 #ifndef HEARTH_POLICY_H
 #define HEARTH_POLICY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,7 +62,7 @@ void hearth_policy_free(struct hearth_policy *p);
 /* The spec in canonical form, keys at their default left out; lives as long as p. */
 const char *hearth_policy_spec(const struct hearth_policy *p);
 
-/* Geometry this policy wants for the idle-time histogram. */
+/* Geometry this policy wants for the idle-time histogram, or the default one. */
 void hearth_policy_geometry(const struct hearth_policy *p, double *bin_s, uint32_t *nbins);
 
 /* What a policy must be told that nobody knows live. The agent refuses specs with any. */
@@ -79,6 +80,9 @@ void hearth_policy_foresee(const struct hearth_policy *p, void *state, double ne
  */
 void hearth_policy_train(const struct hearth_policy *p, void *state, const double *t, size_t n,
 			 double start_s, double end_s, double *scratch);
+
+/* Does it look at the histogram at all? If not, any geometry will do. */
+bool hearth_policy_uses_hist(const struct hearth_policy *p);
 
 size_t hearth_policy_state_size(const struct hearth_policy *p);
 

@@ -18,9 +18,8 @@
 #include "lib/util.h"
 
 struct slot {
-	_Atomic int state;       /* enum act_state */
-	_Atomic uint32_t writes; /* ours to cgroup.freeze, counted before each */
-	uint32_t events;         /* inotify's of cgroup.freeze; ours are never more than writes */
+	_Atomic int state; /* enum act_state */
+	bool settled;      /* engine only: frozen, and our own inotify events are read */
 	uint64_t cgid;
 	int dirfd;
 	int freeze_fd;
@@ -100,7 +99,7 @@ int act_register(struct act *a, uint32_t slot, uint64_t cgid, int dirfd)
 	s->cgid = cgid;
 	s->dirfd = dirfd;
 	s->freeze_fd = fd;
-	s->events = atomic_load(&s->writes);
+	s->settled = false;
 	a->maps->controls[slot].armed = HEARTH_DISARMED;
 	atomic_store(&s->state, cgroup_read_freeze(dirfd) == 1 ? ACT_FOREIGN : ACT_THAWED);
 	if (slot >= atomic_load(&a->n_slots))
@@ -204,6 +203,13 @@ const char *act_holds_now(const struct act *a, uint32_t slot, uint64_t now)
 	return NULL;
 }
 
+/* Datagrams and unparsed streams have no in-flight count: their last byte holds. */
+static bool loose_now(const struct act *a, uint32_t slot, uint64_t now)
+{
+	return within(__atomic_load_n(&a->maps->instances[slot].last_loose_ns, __ATOMIC_SEQ_CST),
+		      a->slots[slot].holds.idle_ns, now);
+}
+
 static uint32_t armed(const struct act *a, uint32_t slot)
 {
 	return __atomic_load_n(&a->maps->controls[slot].armed, __ATOMIC_SEQ_CST);
@@ -218,7 +224,6 @@ static void set_armed(struct act *a, uint32_t slot, uint32_t value)
 
 static int write_freeze(struct slot *s, bool freeze)
 {
-	atomic_fetch_add(&s->writes, 1);
 	if (pwrite(s->freeze_fd, freeze ? "1" : "0", 1, 0) == 1)
 		return 0;
 	return errno == ENODEV ? -ENOENT : -errno;
@@ -278,7 +283,7 @@ static enum act_refusal freeze_armed(struct act *a, uint32_t slot, uint64_t dead
 	int err;
 
 	delay(DELAY_AFTER_ARM);
-	if (act_holds_now(a, slot, now_ns()))
+	if (act_holds_now(a, slot, now_ns()) || loose_now(a, slot, now_ns()))
 		return ACT_CAME_FIRST;
 	delay(DELAY_BEFORE_FREEZE_WRITE);
 	err = write_freeze(s, true);
@@ -292,7 +297,8 @@ static enum act_refusal freeze_armed(struct act *a, uint32_t slot, uint64_t dead
 		return refusal;
 	if (!guard_table_confirm(a->guard, slot, s->cgid))
 		return ACT_GUARD_BUSY;
-	if (armed(a, slot) != HEARTH_ARMED || act_holds_now(a, slot, now_ns()))
+	if (armed(a, slot) != HEARTH_ARMED || act_holds_now(a, slot, now_ns()) ||
+	    loose_now(a, slot, now_ns()))
 		return ACT_CAME_FIRST;
 	delay(DELAY_BEFORE_FROZEN);
 	return move(s, ACT_FREEZING, ACT_FROZEN) ? ACT_OK : ACT_CAME_FIRST;
@@ -308,6 +314,7 @@ struct act_freeze act_freeze(struct act *a, uint32_t slot, uint64_t deadline_ns)
 		out.refusal = ACT_NOT_THAWED;
 		return out;
 	}
+	s->settled = false;
 	if (guard_table_intend(a->guard, slot, s->cgid)) {
 		move(s, ACT_FREEZING, ACT_THAWED);
 		out.refusal = ACT_GUARD_BUSY;
@@ -377,23 +384,24 @@ struct act_wake act_wake(struct act *a, uint32_t slot, uint64_t now)
 	struct slot *s = &a->slots[slot];
 	uint32_t arm = armed(a, slot);
 	struct act_wake out = {};
+	enum act_state state;
 
 	if (arm == HEARTH_DISARMED || (arm == HEARTH_ARMED && !act_holds_now(a, slot, now)))
 		return out;
 	if (move(s, ACT_FROZEN, ACT_THAWING)) {
 		out.error = thaw_owned(a, slot);
 		out.thawed = !out.error;
-		out.again = out.error && out.error != -ENOENT;
-		return out;
+		return out; /* a failed write is retried by the next scan */
 	}
 	/*
 	 * The freeze side is between its checks and will roll back; but it may be
 	 * off the CPU with its 1 just written. Write 0 until it is through.
 	 */
-	if (act_state(a, slot) == ACT_FREEZING) {
+	state = act_state(a, slot);
+	if (state == ACT_FREEZING)
 		write_freeze(s, false);
-		out.again = true;
-	}
+	/* Thawing: the other thread is about to; it may have failed, or be off the CPU. */
+	out.again = state == ACT_FREEZING || state == ACT_THAWING;
 	return out;
 }
 
@@ -409,20 +417,20 @@ static void disown(struct act *a, uint32_t slot, enum act_state next)
 
 /*
  * Only the engine's thread writes 1, and this runs on it: a 1 on a thawed slot
- * is somebody else's. A 1 on a slot we froze (docker pause on a frozen cgroup)
- * shows by nothing but one event more than we made writes.
+ * is somebody else's. A 1 onto our own freeze (docker pause on a frozen cgroup)
+ * shows by nothing but the event; it is theirs only if the slot is settled, for
+ * then none of our writes can be what the event tells of: whoever of us writes
+ * leaves ACT_FROZEN first.
  */
-bool act_foreign_write(struct act *a, uint32_t slot)
+bool act_foreign_write(struct act *a, uint32_t slot, bool certain)
 {
 	struct slot *s = &a->slots[slot];
-	int value;
+	int value = cgroup_read_freeze(s->dirfd);
 
-	s->events++;
-	value = cgroup_read_freeze(s->dirfd);
 	if (value == 1) {
 		if (move(s, ACT_THAWED, ACT_FOREIGN))
 			return true;
-		if (s->events <= atomic_load(&s->writes) || !move(s, ACT_FROZEN, ACT_THAWING))
+		if (!certain || !s->settled || !move(s, ACT_FROZEN, ACT_THAWING))
 			return false;
 		disown(a, slot, ACT_FOREIGN);
 		return true;
@@ -437,9 +445,9 @@ bool act_foreign_write(struct act *a, uint32_t slot)
 	return true;
 }
 
-void act_events_seen(struct act *a, uint32_t slot)
+void act_settle(struct act *a, uint32_t slot)
 {
-	a->slots[slot].events = atomic_load(&a->slots[slot].writes);
+	a->slots[slot].settled = true;
 }
 
 void act_resync(struct act *a, uint32_t slot)

@@ -31,10 +31,11 @@ enum act_state {
 struct act *act_new(const struct kernel_maps *maps, struct guard_table *guard);
 void act_free(struct act *a);
 
-/* How long signs of coming work (SYN, entering task) hold a slot, in ns. */
+/* How long signs of work (SYN, entering task, unparsed bytes) hold a slot, in ns. */
 struct act_holds {
 	uint64_t syn_ns;
 	uint64_t enter_ns;
+	uint64_t idle_ns;
 };
 
 /* Take a cgroup under control; the directory fd is kept until act_retire. 0 or -errno. */
@@ -100,18 +101,14 @@ void act_round(struct act *a);
 uint32_t act_slots(const struct act *a);
 
 /*
- * One inotify event of the slot's cgroup.freeze. True if the freezer changed
- * hands: somebody else froze it (ACT_FOREIGN, hands off until they thaw) or
- * thawed it. Engine's thread only.
+ * One inotify event of the slot's cgroup.freeze; certain: about this slot, not
+ * an overflow. True if the freezer changed hands: somebody else froze it
+ * (ACT_FOREIGN, hands off until they thaw) or thawed it. Engine's thread only.
  */
-bool act_foreign_write(struct act *a, uint32_t slot);
+bool act_foreign_write(struct act *a, uint32_t slot, bool certain);
 
-/*
- * The events of all our writes so far have been read: call it after a freeze,
- * with the inotify queue drained. Equal events that wait unread are merged by
- * the kernel; this forgets the ones we would wait for in vain.
- */
-void act_events_seen(struct act *a, uint32_t slot);
+/* After a freeze, with the inotify queue drained: further events are not ours. */
+void act_settle(struct act *a, uint32_t slot);
 
 /* Whatever we believe frozen is unknown (a guard thawed): write 0, disarm, clear. */
 void act_resync(struct act *a, uint32_t slot);

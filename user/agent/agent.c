@@ -60,8 +60,8 @@ static int open_attach(struct agent *a, int *fd)
 
 	naming_common_ancestor(a->config->naming, a->attach, sizeof(a->attach));
 	if (a->config->attach[0] && !is_below(a->attach, wanted))
-		log_warn("attach = %s leaves out what the rules name; hooks go to /%s", a->config->attach,
-			 a->attach);
+		log_warn("attach = %s leaves out what the rules name; hooks go to /%s",
+			 a->config->attach, a->attach);
 	else if (a->config->attach[0])
 		snprintf(a->attach, sizeof(a->attach), "%s", wanted);
 	for (;;) {
@@ -84,6 +84,8 @@ static void reattach(struct agent *a)
 	if (err)
 		return;
 	if (strcmp(was, a->attach) || !kernel_attached(a->kernel)) {
+		/* Bytes that pass while hooks move would wake nobody. */
+		engine_thaw_all(a, "the hooks move to another cgroup", false);
 		err = kernel_reattach(a->kernel, fd, a->attach);
 		if (err)
 			log_error("cannot attach to /%s: %s", a->attach, strerror(-err));
@@ -121,6 +123,15 @@ static void guard_watchdog(struct agent *a)
 
 /* ---- event sources */
 
+/* The kernel tells of a cgroup before others can open it. */
+static void look_later(struct agent *a, uint64_t cgid)
+{
+	if (a->n_late < ARRAY_SIZE(a->late))
+		a->late[a->n_late++] = cgid;
+	else
+		a->sync_due = true;
+}
+
 static int on_event(const struct hearth_event *ev, void *arg)
 {
 	struct agent *a = arg;
@@ -129,7 +140,7 @@ static int on_event(const struct hearth_event *ev, void *arg)
 	switch (ev->type) {
 	case HEARTH_EV_MKDIR:
 		if (registry_appear(a->registry, ev->cgid))
-			a->sync_due = true;
+			look_later(a, ev->cgid);
 		break;
 	case HEARTH_EV_RMDIR:
 		registry_vanish(a->registry, ev->cgid);
@@ -139,12 +150,12 @@ static int on_event(const struct hearth_event *ev, void *arg)
 	case HEARTH_EV_ENTER:
 		inst = registry_instance(a->registry, ev->cgid);
 		if (inst)
-			registry_adopt(a->registry, inst);
+			inst->adopt_due = true;
 		break;
 	case HEARTH_EV_POPULATED:
 		inst = registry_instance(a->registry, ev->cgid);
 		if (inst)
-			engine_populated(a, inst, ev->value);
+			engine_populated(inst, ev->value, a);
 		break;
 	default:
 		engine_function_event(a, ev);
@@ -203,8 +214,17 @@ static void check_drops(struct agent *a)
 static void on_tick(uv_timer_t *timer)
 {
 	struct agent *a = timer->data;
+	struct instance *inst, *tmp, *all;
 
+	while (a->n_late)
+		registry_appear(a->registry, a->late[--a->n_late]);
 	kernel_events_consume(a->kernel);
+	all = registry_instances(a->registry);
+	HASH_ITER (hh, all, inst, tmp) {
+		if (inst->adopt_due)
+			registry_adopt(a->registry, inst);
+		inst->adopt_due = false;
+	}
 	if (a->sync_due) {
 		a->sync_due = false;
 		registry_sync(a->registry, true);
@@ -424,7 +444,7 @@ static int open_registry(struct agent *a)
 	    .act = a->act,
 	    .cgroot_fd = a->cgroot_fd,
 	    .saved = &a->saved,
-	    .events = {engine_appeared, engine_vanishing, engine_freed, a},
+	    .events = {engine_appeared, engine_vanishing, engine_populated, engine_freed, a},
 	};
 	int err;
 

@@ -57,7 +57,9 @@ struct agent {
 	uv_signal_t sigint, sigterm, sighup;
 	uint64_t lost_events; /* drops already answered with a resync */
 	uint64_t freeze_failures, foreign_freezes, freezes, wakes;
-	bool sync_due; /* the next tick walks the tree */
+	bool sync_due;     /* the next tick walks the tree */
+	uint64_t late[64]; /* cgroups told of before they could be opened: the next tick looks */
+	unsigned int n_late;
 };
 
 /* ---- agent.c: wiring */
@@ -71,7 +73,7 @@ void engine_freed(struct instance *inst, void *agent);
 void engine_function_event(struct agent *a, const struct hearth_event *ev);
 void engine_woken(struct agent *a, const struct wake_note *note);
 void engine_inotify(struct agent *a);
-void engine_populated(struct agent *a, struct instance *inst, bool populated);
+void engine_populated(struct instance *inst, bool populated, void *agent);
 void engine_replan(struct agent *a, struct instance *inst);
 void engine_replan_all(struct agent *a);
 /* Frozen elsewhere than by our own hand undone: a guard thawed, mode changed, exit. */

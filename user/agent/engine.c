@@ -17,8 +17,10 @@
 #include "lib/util.h"
 
 #define RECHECK_NS (250 * NSEC_PER_MSEC)
+#define FOREIGN_NS (5 * NSEC_PER_SEC) /* between two looks at a freezer that is not ours */
 
 static void step(uv_timer_t *timer);
+static void freezer_changed(struct agent *a, struct instance *inst, bool certain);
 
 /* ---- timers and notes */
 
@@ -83,7 +85,7 @@ static int try_freeze(struct agent *a, struct instance *inst, enum journal_actor
 	struct act_freeze f = act_freeze(a->act, inst->slot, a->config->freeze_timeout_ns);
 
 	engine_inotify(a);
-	act_events_seen(a->act, inst->slot);
+	act_settle(a->act, inst->slot);
 	if (!f.refusal) {
 		inst->hold[0] = '\0';
 		inst->frozen_at_ns = now_ns();
@@ -208,6 +210,8 @@ static void step(uv_timer_t *timer)
 
 	/* What has been recorded so far belongs to this decision. */
 	kernel_events_consume(a->kernel);
+	if (uv_is_closing((uv_handle_t *)timer))
+		return; /* one of them removed it */
 	now = now_ns();
 	switch (act_state(a->act, inst->slot)) {
 	case ACT_THAWED:
@@ -215,7 +219,10 @@ static void step(uv_timer_t *timer)
 	case ACT_FROZEN:
 		return step_frozen(a, inst, now);
 	case ACT_FOREIGN:
-		return plan_next(inst, UINT64_MAX, "none", "frozen by somebody else");
+		freezer_changed(a, inst, false); /* in case an event was lost */
+		if (act_state(a->act, inst->slot) != ACT_FOREIGN)
+			return;
+		return plan_next(inst, now + FOREIGN_NS, "none", "frozen by somebody else");
 	default:
 		/* The wake thread is at it; its note comes, this is the safety net. */
 		return plan_next(inst, now + RECHECK_NS, "hold", "between two tiers");
@@ -246,12 +253,20 @@ void engine_appeared(struct instance *inst, void *arg)
 	uv_timer_init(&a->loop, &inst->timer);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.freeze", inst->fd);
 	inst->watch = inotify_add_watch(a->inotify_fd, path, IN_MODIFY);
-	if (inst->watch >= 0)
+	if (inst->watch < 0)
+		log_warn("%s: freezes by others are not seen: inotify: %s", inst->path,
+			 strerror(errno));
+	else
 		HASH_ADD(by_watch, a->watched, watch, sizeof(inst->watch), inst);
 	note(a, inst, JOURNAL_APPEAR, JOURNAL_BY_ENGINE, inst->name, 0, 0);
 	if (act_state(a->act, inst->slot) == ACT_FOREIGN)
 		note(a, inst, JOURNAL_FOREIGN, JOURNAL_BY_ENGINE, "found frozen by somebody else",
 		     0, 0);
+	/* Born inside a cgroup that we froze, it would be frozen and nobody would know. */
+	if (inst->outer && act_state(a->act, inst->outer->slot) == ACT_FROZEN) {
+		thaw(a, inst->outer, JOURNAL_BY_ENGINE, "another instance appeared inside it");
+		engine_replan(a, inst->outer);
+	}
 	engine_replan(a, inst);
 }
 
@@ -279,8 +294,9 @@ void engine_freed(struct instance *inst, void *arg)
 	uv_close((uv_handle_t *)&inst->timer, free_instance);
 }
 
-void engine_populated(struct agent *a, struct instance *inst, bool populated)
+void engine_populated(struct instance *inst, bool populated, void *arg)
 {
+	struct agent *a = arg;
 	const struct hearth_instance *slot = &a->maps->instances[inst->slot];
 
 	if (populated && !inst->populated) {
@@ -324,11 +340,14 @@ static void expect_decision(struct agent *a, struct function *fn)
 void engine_function_event(struct agent *a, const struct hearth_event *ev)
 {
 	struct function *fn = registry_function_index(a->registry, ev->function);
+	struct instance *inst = registry_slot(a->registry, ev->slot);
 
 	if (ev->type == HEARTH_EV_BUSY && fn)
 		learn_arrival(a, fn, ev);
 	if (ev->type == HEARTH_EV_IDLE && fn)
 		expect_decision(a, fn);
+	if (ev->type == HEARTH_EV_FROZEN && inst && inst->cgid == ev->cgid)
+		inst->stopped = ev->value;
 }
 
 static void record_wake(struct function *fn, const struct wake_note *n)
@@ -378,11 +397,11 @@ void engine_woken(struct agent *a, const struct wake_note *n)
 
 /* ---- others at the freezer */
 
-static void freezer_changed(struct agent *a, struct instance *inst)
+static void freezer_changed(struct agent *a, struct instance *inst, bool certain)
 {
 	bool ours = act_state(a->act, inst->slot) == ACT_FROZEN;
 
-	if (!act_foreign_write(a->act, inst->slot))
+	if (!act_foreign_write(a->act, inst->slot, certain))
 		return;
 	a->foreign_freezes++;
 	if (ours)
@@ -409,10 +428,10 @@ void engine_inotify(struct agent *a)
 			ev = (const void *)(buf + at);
 			HASH_FIND(by_watch, a->watched, &ev->wd, sizeof(ev->wd), inst);
 			if (inst)
-				freezer_changed(a, inst);
+				freezer_changed(a, inst, true);
 			if (ev->mask & IN_Q_OVERFLOW)
 				HASH_ITER (by_watch, a->watched, inst, tmp)
-					freezer_changed(a, inst);
+					freezer_changed(a, inst, false);
 		}
 	}
 }

@@ -69,6 +69,11 @@ static void judge_tcp(const struct hearth_socket *s, struct socket_scan *scan)
 	if (s->flags & HEARTH_SOCK_SERVER) {
 		if (s->state == TCP_LISTEN_ && s->backlog)
 			snprintf(scan->why, sizeof(scan->why), "a connection waits to be accepted");
+		else if (!(s->flags & HEARTH_SOCK_ATTRIBUTED) && set->unattributed != HOLD_IGNORE)
+			snprintf(scan->why, sizeof(scan->why),
+				 "its server socket on port %u could not be attributed "
+				 "(unattributed = ignore allows it)",
+				 s->local_port);
 		else if (!(s->flags & HEARTH_SOCK_IN_SCOPE) && set->unattributed != HOLD_IGNORE)
 			snprintf(scan->why, sizeof(scan->why),
 				 "its server socket on port %u was made where no hook sees it "
@@ -119,18 +124,24 @@ static int scan_process(pid_t pid, void *arg)
 {
 	struct process_scan *p = arg;
 
-	kernel_sockets(p->kernel, pid, judge_socket, p->sockets);
-	return p->sockets->why[0] ? 1 : 0;
+	int err = kernel_sockets(p->kernel, pid, judge_socket, p->sockets);
+
+	if (p->sockets->why[0])
+		return 1;
+	return err == -ESRCH || err == -ENOENT ? 0 : err;
 }
 
 static int scan_cgroup(int fd, uint64_t id, const char *path, void *arg)
 {
 	struct process_scan *p = arg;
+	int err;
 
 	(void)id;
 	(void)path;
-	cgroup_procs(fd, scan_process, arg);
-	return p->sockets->why[0] ? 1 : 0;
+	err = cgroup_procs(fd, scan_process, arg);
+	if (p->sockets->why[0])
+		return 1;
+	return err == -ENOENT ? 0 : MIN(err, 0);
 }
 
 static struct hold hold_sockets(struct agent *a, struct instance *inst, uint64_t now)
@@ -138,8 +149,12 @@ static struct hold hold_sockets(struct agent *a, struct instance *inst, uint64_t
 	struct socket_scan scan = {.inst = inst, .sources = a->maps->controls[inst->slot].sources};
 	struct process_scan p = {.kernel = a->kernel, .sockets = &scan};
 	uint64_t pause = SOCKET_MIN_NS << MIN(inst->refusals, 5u);
+	int err;
 
-	cgroup_walk(a->cgroot_fd, inst->path, scan_cgroup, &p);
+	err = cgroup_walk(a->cgroot_fd, inst->path, scan_cgroup, &p);
+	if (!scan.why[0] && err < 0 && err != -ENOENT)
+		snprintf(scan.why, sizeof(scan.why), "its sockets could not be looked at: %s",
+			 strerror(-err));
 	if (!scan.why[0]) {
 		inst->refusals = 0;
 		return free_to_go();
@@ -158,8 +173,13 @@ static struct hold hold_cpu(struct agent *a, struct instance *inst, uint64_t idl
 	double share;
 
 	(void)a;
-	if (cgroup_cpu_usec(inst->fd, &usec))
+	int err = cgroup_cpu_usec(inst->fd, &usec);
+
+	if (err == -ENOENT)
 		return free_to_go(); /* vanished: the freeze will tell */
+	if (err)
+		return held(now + NSEC_PER_SEC, "its CPU use could not be read: %s",
+			    strerror(-err));
 	if (!inst->cpu_at_ns || inst->cpu_at_ns < idle_since_ns) {
 		inst->cpu_usec = usec;
 		inst->cpu_at_ns = now;
@@ -200,10 +220,6 @@ static struct hold hold_caution(struct agent *a, struct instance *inst, uint64_t
 	const struct hearth_instance *slot = &a->maps->instances[inst->slot];
 	const struct fn_settings *set = &inst->fn->settings;
 
-	if (set->exclude)
-		return held(UINT64_MAX, "excluded by the config");
-	if (set->pin || inst->fn->pinned)
-		return held(UINT64_MAX, "pinned");
 	if (plan_rank(a, inst) < set->min_warm)
 		return held(now + 5 * NSEC_PER_SEC, "min_warm = %u keeps it warm", set->min_warm);
 	if (now < inst->started_ns + set->startup_grace_ns)
@@ -216,8 +232,17 @@ static struct hold hold_caution(struct agent *a, struct instance *inst, uint64_t
 
 static struct hold hold_host(struct agent *a, struct instance *inst, uint64_t now)
 {
+	const struct fn_settings *set = &inst->fn->settings;
+
+	if (set->exclude)
+		return held(UINT64_MAX, "excluded by the config");
+	if (set->pin || inst->fn->pinned)
+		return held(UINT64_MAX, "pinned");
 	if (!inst->populated)
 		return held(UINT64_MAX, "it has no processes");
+	if (inst->stopped)
+		return held(now + 5 * NSEC_PER_SEC,
+			    "an ancestor cgroup is frozen by somebody else");
 	if (inst->nested)
 		return held(now + 5 * NSEC_PER_SEC, "another instance lives inside its cgroup");
 	if (guard_alive(a->guard, a->guard_pid, a->guard_pidfd) != GUARD_WATCHING)

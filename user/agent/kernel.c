@@ -392,6 +392,31 @@ static struct bpf_link *keep_link(const struct hook *h, const char *path, uint64
 	return NULL;
 }
 
+/*
+ * Pinned in place of whatever was there. For tracepoints the old one goes first:
+ * two at once would count everything twice. On cgroups it goes last: there the
+ * connection's own state makes a doubled hook harmless, and a gap would not be.
+ */
+static int attach_anew(struct hook *h, int attach_fd, const char *path)
+{
+	struct bpf_link *link, *old = h->link;
+	int err;
+
+	if (!h->on_cgroup)
+		unlink(path);
+	link = h->on_cgroup ? bpf_program__attach_cgroup(h->prog, attach_fd)
+			    : bpf_program__attach(h->prog);
+	err = libbpf_get_error(link);
+	if (err) {
+		log_error("hook %s: %s", h->name, strerror(-err));
+		return err;
+	}
+	h->link = link;
+	bpf_link__destroy(old);
+	unlink(path);
+	return bpf_link__pin(link, path);
+}
+
 static int attach_hook(struct kernel *k, struct hook *h, int attach_fd, uint64_t attach_id,
 		       bool same_build)
 {
@@ -401,23 +426,16 @@ static int attach_hook(struct kernel *k, struct hook *h, int attach_fd, uint64_t
 	err = pin_path(k, "links/", h->name, path);
 	if (err)
 		return err;
-	if (same_build && !h->why_not)
-		h->link = keep_link(h, path, attach_id);
-	if (h->link)
+	if (h->why_not) {
+		unlink(path); /* an earlier run may have wanted it */
 		return 0;
-	/* The old one first: two at once would count everything twice. */
-	unlink(path);
-	if (h->why_not)
-		return 0;
-	h->link = h->on_cgroup ? bpf_program__attach_cgroup(h->prog, attach_fd)
-			       : bpf_program__attach(h->prog);
-	err = libbpf_get_error(h->link);
-	if (err) {
-		h->link = NULL;
-		log_error("hook %s: %s", h->name, strerror(-err));
-		return err;
 	}
-	return bpf_link__pin(h->link, path);
+	if (same_build && !h->link) {
+		h->link = keep_link(h, path, attach_id);
+		if (h->link)
+			return 0;
+	}
+	return attach_anew(h, attach_fd, path);
 }
 
 static unsigned int path_depth(const char *path)
@@ -447,10 +465,6 @@ static int attach_all(struct kernel *k, int attach_fd, const char *attach_path, 
 
 		if (cgroup_only && !h->on_cgroup)
 			continue;
-		if (cgroup_only) {
-			bpf_link__destroy(h->link);
-			h->link = NULL;
-		}
 		err = attach_hook(k, h, attach_fd, id, same);
 		if (err)
 			return err;
@@ -464,15 +478,24 @@ int kernel_reattach(struct kernel *k, int attach_fd, const char *attach_path)
 	return attach_all(k, attach_fd, attach_path, true);
 }
 
-bool kernel_attached(const struct kernel *k)
+/* A cgroup that is removed takes its links along, silently. */
+static bool sits_on(const struct hook *h, uint64_t attach_id)
 {
 	struct bpf_link_info info = {};
 	uint32_t len = sizeof(info);
 
-	/* A cgroup that is removed takes its links along, silently. */
-	return k->hooks[0].link &&
-	       !bpf_obj_get_info_by_fd(bpf_link__fd(k->hooks[0].link), &info, &len) &&
-	       info.cgroup.cgroup_id == k->maps.node->attach_id;
+	return h->link && !bpf_obj_get_info_by_fd(bpf_link__fd(h->link), &info, &len) &&
+	       info.cgroup.cgroup_id == attach_id;
+}
+
+bool kernel_attached(const struct kernel *k)
+{
+	size_t i;
+
+	for (i = 0; i < k->n_hooks; i++)
+		if (k->hooks[i].on_cgroup && !sits_on(&k->hooks[i], k->maps.node->attach_id))
+			return false;
+	return true;
 }
 
 /* ---- life cycle */
@@ -501,6 +524,15 @@ int kernel_open(const struct kernel_options *o, struct kernel **out)
 		goto fail;
 	check_pinned(k, o);
 	err = load(k, o);
+	if (err && k->adopted) {
+		log_warn("%s: cannot go on with what is pinned: rebuilding (saved history is kept)",
+			 k->pin_dir);
+		unpin_all(k->pin_dir);
+		k->adopted = false;
+		k->n_hooks = 0;
+		hearth_bpf__destroy(k->skel);
+		err = load(k, o);
+	}
 	if (!err)
 		err = attach_all(k, o->attach_fd, o->attach_path, false);
 	if (err)

@@ -26,7 +26,7 @@ struct kernel {
 	char *pin_dir;
 	int lock_fd;
 	int stats_fd;
-	uint64_t *recounts;
+	struct hearth_recount *recounts;
 	struct ring_buffer *events;
 	kernel_event_fn on_event;
 	void *on_event_arg;

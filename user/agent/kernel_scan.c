@@ -128,68 +128,46 @@ out:
 struct socket_visit {
 	kernel_socket_fn fn;
 	void *arg;
-	bool again; /* a connection came before its listener: look twice */
 };
-
-static int look_at_socket(const void *record, void *arg)
-{
-	const struct hearth_socket *s = record;
-	struct socket_visit *v = arg;
-
-	if (s->state == 1 && s->local_port && !(s->flags & HEARTH_SOCK_SERVER))
-		v->again = true;
-	return 0;
-}
 
 static int visit_socket(const void *record, void *arg)
 {
 	struct socket_visit *v = arg;
 
-	return v->fn(record, v->arg);
+	return v->fn ? v->fn(record, v->arg) : 0;
 }
 
+/* Twice: a connection's file may come before its listener's, and is told by it. */
 int kernel_sockets(struct kernel *k, pid_t pid, kernel_socket_fn fn, void *arg)
 {
 	union bpf_iter_link_info info = {.task.pid = (uint32_t)pid};
-	struct socket_visit v = {.fn = fn, .arg = arg};
+	struct socket_visit v = {.arg = arg};
 	struct bpf_program *prog = k->skel->progs.hearth_adopt_sockets;
 	int err;
 
-	err = run_iter(prog, &info, look_at_socket, sizeof(struct hearth_socket), &v);
+	err = run_iter(prog, &info, visit_socket, sizeof(struct hearth_socket), &v);
 	if (err)
 		return err;
+	v.fn = fn;
 	return run_iter(prog, &info, visit_socket, sizeof(struct hearth_socket), &v);
 }
 
 /* ---- recount */
 
 struct seen_counters {
-	uint64_t begins, ends;
+	uint64_t begins, ends, probe_begins;
+	int32_t inflight;
 };
 
 static int run_prog(struct bpf_program *prog, void *ctx, uint32_t size)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = ctx, .ctx_size_in = size);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = ctx, .ctx_size_in = size, .ctx_out = ctx,
+		    .ctx_size_out = size);
 
 	return bpf_prog_test_run_opts(bpf_program__fd(prog), &opts);
 }
 
-/* Invocations by exec, per slot: marks whose process is the root of one. */
-static void count_marks(struct kernel *k, uint32_t *execs)
-{
-	int fd = bpf_map__fd(k->skel->maps.marks);
-	uint32_t key, *prev = NULL;
-	struct hearth_mark m;
-
-	while (!bpf_map_get_next_key(fd, prev, &key)) {
-		if (!bpf_map_lookup_elem(fd, &key, &m) && m.kind == HEARTH_MARK_INVOCATION &&
-		    m.root == key && m.slot < k->maps.n_instances &&
-		    k->maps.instances[m.slot].gen == m.gen)
-			execs[m.slot]++;
-		prev = &key;
-	}
-}
-
+/* Forget the marks of processes that are gone, count those that run. */
 static int sweep_marks(struct kernel *k)
 {
 	int err;
@@ -200,27 +178,79 @@ static int sweep_marks(struct kernel *k)
 	return err ? err : run_prog(k->skel->progs.hearth_sweep_marks, NULL, 0);
 }
 
-static int repair(struct kernel *k, uint32_t slot, const struct seen_counters *before,
-		  uint32_t execs)
+static int repair(struct kernel *k, uint32_t slot, const struct seen_counters *before)
 {
-	uint32_t requests = (uint32_t)k->recounts[slot],
-		 probes = (uint32_t)(k->recounts[slot] >> 32);
+	const struct hearth_recount *found = &k->recounts[slot];
 	const struct hearth_instance *inst = &k->maps.instances[slot];
 	struct hearth_repair fix = {
 	    .slot = slot,
 	    .gen = inst->gen,
 	    .begins = before->begins,
 	    .ends = before->ends,
-	    .inflight = (int32_t)(requests + execs),
-	    .requests = (int32_t)requests,
-	    .probes = (int32_t)probes,
+	    .probe_begins = before->probe_begins,
+	    .seen = before->inflight,
+	    .inflight = (int32_t)(found->requests + found->execs),
+	    .requests = (int32_t)found->requests,
+	    .probes = (int32_t)found->probes,
+	    .outsiders = (int32_t)found->outsiders,
 	};
 	int err;
 
-	if (inst->inflight == fix.inflight && inst->probes == fix.probes)
+	if (inst->inflight == fix.inflight && inst->probes == fix.probes &&
+	    inst->outsiders == fix.outsiders)
 		return 0;
 	err = run_prog(k->skel->progs.hearth_repair, &fix, sizeof(fix));
 	return err ? err : (int)fix.repaired;
+}
+
+static void look(struct kernel *k, struct seen_counters *out)
+{
+	const struct hearth_instance *i = k->maps.instances;
+	unsigned int slot;
+
+	for (slot = 0; slot < k->maps.n_instances; slot++, i++)
+		out[slot] = (struct seen_counters){
+		    .begins = __atomic_load_n(&i->begins, __ATOMIC_SEQ_CST),
+		    .ends = __atomic_load_n(&i->ends, __ATOMIC_SEQ_CST),
+		    .probe_begins = __atomic_load_n(&i->probe_begins, __ATOMIC_SEQ_CST),
+		    .inflight = __atomic_load_n(&i->inflight, __ATOMIC_SEQ_CST),
+		};
+}
+
+/*
+ * A function is as busy as it has instances with work in flight. A leak would
+ * keep it busy, and from learning, for ever; only a count that held still while
+ * we looked is mended.
+ */
+static int repair_busy(struct kernel *k)
+{
+	_cleanup_free_ int32_t *busy = calloc(k->maps.n_functions, sizeof(*busy));
+	_cleanup_free_ uint64_t *before = calloc(k->maps.n_functions, sizeof(*before));
+	struct hearth_function *fn;
+	int repaired = 0;
+	uint32_t i;
+
+	if (!busy || !before)
+		return -ENOMEM;
+	for (i = 0; i < k->maps.n_functions; i++)
+		before[i] = __atomic_load_n(&k->maps.functions[i].invocations, __ATOMIC_SEQ_CST);
+	for (i = 0; i < k->maps.n_instances; i++)
+		if ((k->maps.instances[i].gen & 1) &&
+		    k->maps.controls[i].function < k->maps.n_functions)
+			busy[k->maps.controls[i].function] += k->maps.instances[i].inflight > 0;
+	for (i = 0; i < k->maps.n_functions; i++) {
+		int32_t was;
+
+		fn = &k->maps.functions[i];
+		was = __atomic_load_n(&fn->busy, __ATOMIC_SEQ_CST);
+		/* Busy when it is not: nothing else is a leak that lasts. */
+		if (was <= busy[i] || before[i] != fn->invocations)
+			continue;
+		fn->last_idle_ns = fn->last_idle_ns ? fn->last_idle_ns : fn->last_busy_ns;
+		repaired += __atomic_compare_exchange_n(&fn->busy, &was, busy[i], false,
+							__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	}
+	return repaired;
 }
 
 int kernel_recount(struct kernel *k)
@@ -228,32 +258,27 @@ int kernel_recount(struct kernel *k)
 	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)bpf_map__fd(k->skel->maps.conns)};
 	unsigned int n = k->maps.n_instances, i;
 	_cleanup_free_ struct seen_counters *before = calloc(n, sizeof(*before));
-	_cleanup_free_ uint32_t *execs = calloc(n, sizeof(*execs));
 	int err, repaired = 0;
 
-	if (!before || !execs)
+	if (!before)
 		return -ENOMEM;
-	err = sweep_marks(k);
-	if (err)
-		return err;
-	for (i = 0; i < n; i++) {
-		before[i].begins = __atomic_load_n(&k->maps.instances[i].begins, __ATOMIC_SEQ_CST);
-		before[i].ends = __atomic_load_n(&k->maps.instances[i].ends, __ATOMIC_SEQ_CST);
-	}
 	memset(k->recounts, 0, n * sizeof(*k->recounts));
-	err = run_iter(k->skel->progs.hearth_recount, &info, NULL, 1, NULL);
+	look(k, before);
+	err = sweep_marks(k);
+	if (!err)
+		err = run_iter(k->skel->progs.hearth_recount, &info, NULL, 1, NULL);
 	if (err)
 		return err;
-	count_marks(k, execs);
 	for (i = 0; i < n; i++) {
 		if (!(k->maps.instances[i].gen & 1))
 			continue;
-		err = repair(k, i, &before[i], execs[i]);
+		err = repair(k, i, &before[i]);
 		if (err < 0)
 			return err;
 		repaired += err;
 	}
-	return repaired;
+	err = repair_busy(k);
+	return err < 0 ? err : repaired + err;
 }
 
 /* ---- what status shows */

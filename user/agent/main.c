@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "agent/agent.h"
 #include "agent/delays.h"
@@ -99,8 +100,20 @@ static int uninstall(const char *path)
 	return err ? 1 : 0;
 }
 
+/* Two files an instance, and what a scan of its sockets opens. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int run(const struct agent_options *o)
 {
+	raise_file_limit();
 	return delays_init() || agent_run(o) ? 1 : 0;
 }
 

@@ -149,7 +149,11 @@ static void set_control(struct registry *r, struct instance *inst)
 {
 	struct hearth_control *ctl = &r->maps->controls[inst->slot];
 	const struct fn_settings *s = &inst->fn->settings;
-	struct act_holds holds = {.syn_ns = s->syn_hold_ns, .enter_ns = s->enter_hold_ns};
+	struct act_holds holds = {
+	    .syn_ns = s->syn_hold_ns,
+	    .enter_ns = s->enter_hold_ns,
+	    .idle_ns = s->idle_grace_ns,
+	};
 	enum source_choice source = config_source(s, inst->rule_source);
 
 	ctl->function = inst->fn->index;
@@ -186,12 +190,33 @@ static int adopt_process(pid_t pid, void *arg)
 	return 0;
 }
 
+/* Is the cgroup another instance's, nested in this one? Then it keeps its reference. */
+static bool belongs_to_nested(const struct adoption *a, uint64_t id)
+{
+	struct instance *other;
+	struct hearth_ref ref;
+
+	if (kernel_ref_get(a->r->o.kernel, id, &ref))
+		return false;
+	other = registry_slot(a->r, ref.slot);
+	if (!other || other == a->inst || other->gen != ref.gen ||
+	    strlen(other->path) <= strlen(a->inst->path))
+		return false;
+	if (other->cgid == id && !other->outer) {
+		other->outer = a->inst;
+		a->inst->nested++;
+	}
+	return true;
+}
+
 static int adopt_cgroup(int fd, uint64_t id, const char *path, void *arg)
 {
 	struct adoption *a = arg;
 	struct hearth_ref ref = {.slot = a->inst->slot, .gen = a->inst->gen};
 
 	(void)path;
+	if (id != a->inst->cgid && belongs_to_nested(a, id))
+		return 0;
 	if (id != a->inst->cgid)
 		kernel_ref_set(a->r->o.kernel, id, &ref);
 	cgroup_procs(fd, adopt_process, a); /* one that vanished has nothing to adopt */
@@ -309,6 +334,7 @@ static void register_cgroup(struct registry *r, int fd, uint64_t cgid, const cha
 	registry_adopt(r, inst);
 	inst->registered_ns = inst->started_ns = now_ns();
 	inst->populated = cgroup_read_populated(inst->fd) == 1;
+	inst->stopped = cgroup_read_frozen(inst->fd) == 1;
 	/* Not made while we watched: its completed invocations count as proof. */
 	inst->base_ends = fresh ? r->maps->instances[inst->slot].ends : 0;
 	r->o.events.appeared(inst, r->o.events.arg);
@@ -357,6 +383,7 @@ static void look_at(struct registry *r, int fd, uint64_t cgid, const char *path,
 	struct instance *inst = registry_instance(r, cgid), *outer;
 	struct naming_result name;
 	struct hearth_ref ref;
+	bool populated;
 
 	if (!naming_match(r->config->naming, path, &name)) {
 		if (inst)
@@ -368,6 +395,9 @@ static void look_at(struct registry *r, int fd, uint64_t cgid, const char *path,
 		return;
 	}
 	if (inst && !strcmp(inst->fn->name, name.function)) {
+		populated = cgroup_read_populated(inst->fd) == 1;
+		if (populated != inst->populated) /* an event was lost */
+			r->o.events.populated(inst, populated, r->o.events.arg);
 		snprintf(inst->name, sizeof(inst->name), "%s", name.instance);
 		inst->rule_source = name.source;
 		return;

@@ -64,6 +64,8 @@ struct instance {
 	char *path;
 	char name[128];
 	bool populated;
+	bool stopped;   /* its tasks are in the freezer, by whomever */
+	bool adopt_due; /* a process entered: look at its sockets at the next tick */
 	uint64_t registered_ns;
 	uint64_t started_ns;   /* first process of this run */
 	uint64_t base_ends;    /* ends before this run: proven once ends is larger */
@@ -88,7 +90,8 @@ struct registry;
 struct registry_events {
 	void (*appeared)(struct instance *inst, void *arg);
 	void (*vanishing)(struct instance *inst, void *arg); /* still whole */
-	void (*freed)(struct instance *inst, void *arg);     /* the receiver frees it */
+	void (*populated)(struct instance *inst, bool populated, void *arg);
+	void (*freed)(struct instance *inst, void *arg); /* the receiver frees it */
 	void *arg;
 };
 

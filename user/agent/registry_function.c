@@ -73,10 +73,15 @@ static void set_probes(struct registry *r, struct function *fn)
 static int use_policy(struct registry *r, struct function *fn, struct hearth_policy *policy)
 {
 	struct hearth_fn_control *ctl = &r->maps->fn_controls[fn->index];
-	void *state = calloc(1, MAX(hearth_policy_state_size(policy), (size_t)1));
+	void *state = NULL;
 	uint32_t nbins;
 	double bin_s;
 
+	/* The same policy again (a reload) keeps what it has learned. */
+	if (fn->policy && !strcmp(hearth_policy_spec(fn->policy), hearth_policy_spec(policy)))
+		state = steal_ptr(fn->policy_state);
+	else
+		state = calloc(1, MAX(hearth_policy_state_size(policy), (size_t)1));
 	if (!state) {
 		hearth_policy_free(policy);
 		return -ENOMEM;
@@ -87,7 +92,8 @@ static int use_policy(struct registry *r, struct function *fn, struct hearth_pol
 	fn->policy_state = state;
 	fn->decided_span = UINT64_MAX;
 	hearth_policy_geometry(policy, &bin_s, &nbins);
-	history_geometry(&r->maps->functions[fn->index], ctl, s_to_ns(bin_s), nbins);
+	if (hearth_policy_uses_hist(policy) || !ctl->nbins) /* else the bins there are will do */
+		history_geometry(&r->maps->functions[fn->index], ctl, s_to_ns(bin_s), nbins);
 	return 0;
 }
 
@@ -135,7 +141,7 @@ int registry_function_configure(struct registry *r, struct function *fn)
 	fn_settings_done(&fn->settings);
 	fn->settings = settings;
 	set_probes(r, fn);
-	rc = registry_set_policy(r, fn, fn->api_policy ? fn->api_policy : NULL, err, sizeof(err));
+	rc = registry_set_policy(r, fn, fn->api_policy, err, sizeof(err));
 	if (rc)
 		log_error("%s: policy: %s", fn->name, err);
 	return rc;
@@ -210,34 +216,41 @@ static struct function *function_new(struct registry *r, const char *name, uint3
 	return fn;
 }
 
-/* What the state file knows beyond the kernel's own slot. */
-static void take_saved(struct registry *r, struct function *fn, bool slot_is_empty)
+/*
+ * Settings, and what the state file knows beyond the kernel's own slot. The
+ * policy that was set through the API comes before any geometry is chosen:
+ * pinned bins are not to pass through the configured one's.
+ */
+static int function_start(struct registry *r, struct function *fn, bool slot_is_empty)
 {
-	struct state_function saved;
+	struct state_function saved = {};
+	bool known = r->o.saved && state_take(r->o.saved, fn->name, &saved);
+	int err;
 
-	if (!r->o.saved || !state_take(r->o.saved, fn->name, &saved))
-		return;
-	fn->pinned = saved.pinned;
-	fn->frozen_s = saved.frozen_s;
-	fn->instance_s = saved.instance_s;
-	fn->freezes = saved.freezes;
-	fn->wakes = saved.wakes;
-	fn->first_seen_ns = s_to_ns(saved.first_seen_s);
-	free(fn->api_policy);
-	fn->api_policy = steal_ptr(saved.policy);
-	if (registry_function_configure(r, fn) && fn->api_policy) {
+	if (known) {
+		fn->pinned = saved.pinned;
+		fn->frozen_s = saved.frozen_s;
+		fn->instance_s = saved.instance_s;
+		fn->freezes = saved.freezes;
+		fn->wakes = saved.wakes;
+		fn->first_seen_ns = s_to_ns(saved.first_seen_s);
+		fn->api_policy = steal_ptr(saved.policy);
+	}
+	err = registry_function_configure(r, fn);
+	if (err && fn->api_policy) {
 		log_warn("%s: the saved policy no longer parses: back to the configured one",
 			 fn->name);
 		free(steal_ptr(fn->api_policy));
-		registry_function_configure(r, fn);
+		err = registry_function_configure(r, fn);
 	}
-	if (slot_is_empty)
+	if (!err && known && slot_is_empty)
 		history_restore(&r->maps->functions[fn->index], &r->maps->fn_controls[fn->index],
 				&saved);
-	if (saved.blob && saved.blob_bytes == hearth_policy_state_size(fn->policy) &&
+	if (!err && saved.blob && saved.blob_bytes == hearth_policy_state_size(fn->policy) &&
 	    !strcmp(saved.blob_spec, hearth_policy_spec(fn->policy)))
 		memcpy(fn->policy_state, saved.blob, saved.blob_bytes);
 	state_function_done(&saved);
+	return err;
 }
 
 struct function *registry_function_get(struct registry *r, const char *name)
@@ -257,12 +270,11 @@ struct function *registry_function_get(struct registry *r, const char *name)
 		return NULL;
 	memset(&r->maps->functions[index], 0, sizeof(r->maps->functions[index]));
 	memset(&r->maps->fn_controls[index], 0, sizeof(r->maps->fn_controls[index]));
-	if (registry_function_configure(r, fn)) {
+	if (function_start(r, fn, true)) {
 		function_free(r, fn);
 		return NULL;
 	}
 	kernel_name_set(r->o.kernel, index, name);
-	take_saved(r, fn, true);
 	return fn;
 }
 
@@ -279,10 +291,8 @@ void registry_functions_adopt(struct registry *r)
 		name.text[sizeof(name.text) - 1] = '\0';
 		if (registry_function(r, name.text) || !(fn = function_new(r, name.text, i)))
 			continue;
-		if (registry_function_configure(r, fn))
+		if (function_start(r, fn, false))
 			function_free(r, fn);
-		else
-			take_saved(r, fn, false);
 	}
 }
 
@@ -342,8 +352,10 @@ int registry_save(struct registry *r, struct state *s)
 
 	HASH_ITER (hh, r->functions, fn, tmp) {
 		err = save_function(r, fn, s);
-		if (err)
+		if (err == -ENOMEM)
 			return err;
+		if (err)
+			log_error("%s: cannot be saved: %s", fn->name, strerror(-err));
 	}
 	/* Functions of earlier runs that have not come back yet are not forgotten. */
 	for (i = 0; r->o.saved && i < r->o.saved->n; i++) {

@@ -96,32 +96,35 @@ static int by_value(const void *x, const void *y)
 	return (d > 0) - (d < 0);
 }
 
-/* Of the latest wakes of one function, or of all (fn NULL). */
-static void wake_quantiles(const struct agent *a, const struct function *fn, double *p50,
-			   double *p99)
+static size_t copy_wakes(const struct function *fn, float *us)
 {
-	struct function *f, *tmp, *all = registry_functions(a->registry);
-	_cleanup_free_ float *us = NULL;
-	size_t n = 0, room;
+	size_t n = MIN(fn->n_wake_us, (uint32_t)WAKE_SAMPLES);
 
+	memcpy(us, fn->wake_us, n * sizeof(*us));
+	return n;
+}
+
+static void quantiles(float *us, size_t n, double *p50, double *p99)
+{
 	*p50 = *p99 = NAN;
-	room = WAKE_SAMPLES * (fn ? 1 : HASH_COUNT(all));
-	us = malloc(MAX(room, (size_t)1) * sizeof(*us));
-	if (!us)
-		return;
-	HASH_ITER (hh, all, f, tmp) {
-		size_t have = MIN(f->n_wake_us, (uint32_t)WAKE_SAMPLES);
-
-		if (fn && f != fn)
-			continue;
-		memcpy(us + n, f->wake_us, have * sizeof(*us));
-		n += have;
-	}
 	if (!n)
 		return;
 	qsort(us, n, sizeof(*us), by_value);
 	*p50 = us[n / 2];
 	*p99 = us[MIN(n - 1, n * 99 / 100)];
+}
+
+/* Of the latest wakes of all functions. */
+static void all_wakes(const struct agent *a, double *p50, double *p99)
+{
+	struct function *fn, *tmp, *all = registry_functions(a->registry);
+	_cleanup_free_ float *us = malloc((HASH_COUNT(all) + 1) * WAKE_SAMPLES * sizeof(*us));
+	size_t n = 0;
+
+	if (us)
+		HASH_ITER (hh, all, fn, tmp)
+			n += copy_wakes(fn, us + n);
+	quantiles(us, n, p50, p99);
 }
 
 /* Upper edge of the percentile's bin, as the policies count. */
@@ -196,6 +199,7 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	uint64_t now = now_ns(), seen = MAX(slot->last_busy_ns, slot->last_idle_ns);
 	struct snapshot_function out = {};
 	const struct instance *i;
+	float us[WAKE_SAMPLES];
 	char why[320];
 	double lived;
 
@@ -231,7 +235,7 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	out.it_count = slot->s1 + slot->oob;
 	registry_times(a->registry, fn, now, &out.frozen_s, &lived);
 	out.frozen_share = lived > 0 ? out.frozen_s / lived : 0;
-	wake_quantiles(a, fn, &out.wake_p50_us, &out.wake_p99_us);
+	quantiles(us, copy_wakes(fn, us), &out.wake_p50_us, &out.wake_p99_us);
 	out.memory_bytes = memory_sum(instances, out.n_instances);
 	out.n_windows = d->n;
 	out.windows = d->w;
@@ -359,7 +363,7 @@ void view_status(void *ctx, api_status_fn visit, void *arg)
 	out.wake.why_not_fifo = out.wake.fifo              ? NULL
 				: a->config->wake_priority ? strerror(-wake_fifo_error(a->wake))
 							   : "wake_priority = 0";
-	wake_quantiles(a, NULL, &out.wake.p50_us, &out.wake.p99_us);
+	all_wakes(a, &out.wake.p50_us, &out.wake.p99_us);
 	out.n_hooks = view_hooks(a, hooks, notices, &out.n_notices);
 	if (!out.wake.fifo)
 		notices[out.n_notices++] = (struct snapshot_notice){

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <hearth/event.h>
+
 #include "policy/def.h"
 #include "policy/spec.h"
 
@@ -31,6 +33,8 @@
 	  "self-exciting arrivals: keep-alive without history, within 2x of the optimum") \
 	X(hawkes_insample, "hawkes-insample", "hawkes-insample", \
 	  "hawkes fitted to given arrivals, as a bound (simulator only)") \
+	X(hazard, "hazard", "hazard[:RANGE]", \
+	  "loaded where the histogram's hazard is worth it, in any number of windows") \
 	X(predictive, "predictive", "predictive", \
 	  "own gaps between arrivals, their order and the population's: lowest expected cost")
 /* clang-format on */
@@ -44,6 +48,18 @@ static const struct policy_def *const defs[] = {POLICY_TABLE(DEF)};
 static const char *name_at(size_t i)
 {
 	return infos[i].name;
+}
+
+int policy_check_bins(const char *name, double range_s, double bin_s, char *err, size_t err_size)
+{
+	double bins = range_s / bin_s;
+
+	if (bins >= 1 && bins <= HEARTH_BINS && fabs(bins - round(bins)) <= 1e-9)
+		return 0;
+	snprintf(err, err_size,
+		 "%s: RANGE / bin is %g; accepted: a whole number of bins from 1 to %u", name, bins,
+		 HEARTH_BINS);
+	return -EINVAL;
 }
 
 int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_policy **out, char *err,
@@ -98,6 +114,11 @@ void hearth_policy_geometry(const struct hearth_policy *p, double *bin_s, uint32
 	*nbins = DEFAULT_BINS;
 	if (p->def->geometry)
 		p->def->geometry(p, bin_s, nbins);
+}
+
+bool hearth_policy_uses_hist(const struct hearth_policy *p)
+{
+	return p->def->geometry != NULL;
 }
 
 size_t hearth_policy_state_size(const struct hearth_policy *p)
