@@ -80,9 +80,12 @@ struct hearth_policy {
 extern const struct policy_def policy_none, policy_always, policy_fixed;
 extern const struct policy_def policy_skirental, policy_offline;
 extern const struct policy_def policy_hybrid;
-extern const struct policy_def policy_predictive;
+extern const struct policy_def policy_hazard, policy_predictive;
 extern const struct policy_def policy_poisson, policy_hawkes, policy_hawkes_ttl;
 extern const struct policy_def policy_hawkes_approx, policy_hawkes_insample;
+
+/* A histogram the kernel can hold: 0, or -EINVAL with a message that starts with name. */
+int policy_check_bins(const char *name, double range_s, double bin_s, char *err, size_t err_size);
 
 /* One window, none if it is empty. */
 static inline void decide_window(struct hearth_decision *out, double open_s, double close_s,

@@ -10,8 +10,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#include <hearth/event.h>
-
 #include "policy/arima.h"
 #include "policy/def.h"
 
@@ -48,19 +46,11 @@ struct hybrid_state {
 
 static int check(const struct hearth_policy *p, char *err, size_t err_size)
 {
-	double bins = p->v[RANGE] / p->v[BIN];
-
 	if (p->v[HEAD] > p->v[TAIL]) {
 		snprintf(err, err_size, "hybrid: head=%g is above tail=%g", p->v[HEAD], p->v[TAIL]);
 		return -EINVAL;
 	}
-	if (bins < 1 || bins > HEARTH_BINS || fabs(bins - round(bins)) > 1e-9) {
-		snprintf(err, err_size,
-			 "hybrid: RANGE / bin is %g; accepted: a whole number of bins from 1 to %u",
-			 bins, HEARTH_BINS);
-		return -EINVAL;
-	}
-	return 0;
+	return policy_check_bins("hybrid", p->v[RANGE], p->v[BIN], err, err_size);
 }
 
 static void geometry(const struct hearth_policy *p, double *bin_s, uint32_t *nbins)
