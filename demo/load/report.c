@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Latencies and the result. "Added" is what a frozen instance cost: the
- * quantile of requests that found it frozen less that of those that found it
- * warm, null while either is missing.
+ * Latencies and the result. "Added" is what a frozen instance cost: the latency
+ * of a request that found it frozen less the median of its function's requests
+ * that found it warm; null while either is missing.
  */
 #include <err.h>
 #include <jansson.h>
@@ -42,13 +42,35 @@ static json_t *quantiles(const struct samples *s)
 			 (json_int_t)quantile(s, 0.5), "p99_us", (json_int_t)quantile(s, 0.99));
 }
 
-static json_t *added(const struct target *t, double q)
+/* Per function, and over all of them in the end. */
+static json_t *added(const struct samples *frozen, const struct samples *warm, double q)
 {
-	const struct samples *frozen = &t->latency[FOUND_FROZEN], *warm = &t->latency[FOUND_WARM];
-
 	if (frozen->n == 0 || warm->n == 0)
 		return json_null();
-	return json_integer((json_int_t)quantile(frozen, q) - (json_int_t)quantile(warm, q));
+	return json_integer((json_int_t)quantile(frozen, q) - (json_int_t)quantile(warm, 0.5));
+}
+
+static json_t *added_by_all(const struct target *t, size_t n)
+{
+	struct samples all = {0};
+	json_t *out;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct samples *frozen = &t[i].latency[FOUND_FROZEN];
+		const struct samples *warm = &t[i].latency[FOUND_WARM];
+
+		for (size_t k = 0; warm->n && k < frozen->n; k++) {
+			uint32_t usual = quantile(warm, 0.5);
+
+			report_add(&all,
+				   frozen->us[k] > usual ? 1000ULL * (frozen->us[k] - usual) : 0);
+		}
+	}
+	if (all.n)
+		qsort(all.us, all.n, sizeof(uint32_t), ascending);
+	out = quantiles(&all);
+	free(all.us);
+	return out;
 }
 
 static json_t *row(struct target *t)
@@ -61,7 +83,8 @@ static json_t *row(struct target *t)
 	    (json_int_t)t->sent, "ok", (json_int_t)t->ok, "failed", (json_int_t)t->failed, "error",
 	    t->failed ? t->error : NULL, "frozen", quantiles(&t->latency[FOUND_FROZEN]), "warm",
 	    quantiles(&t->latency[FOUND_WARM]), "busy", quantiles(&t->latency[FOUND_BUSY]),
-	    "added_p50_us", added(t, 0.5), "added_p99_us", added(t, 0.99));
+	    "added_p50_us", added(&t->latency[FOUND_FROZEN], &t->latency[FOUND_WARM], 0.5),
+	    "added_p99_us", added(&t->latency[FOUND_FROZEN], &t->latency[FOUND_WARM], 0.99));
 }
 
 int report_print(struct target *t, size_t n, double seconds)
@@ -71,7 +94,8 @@ int report_print(struct target *t, size_t n, double seconds)
 
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(functions, row(&t[i]));
-	all = json_pack("{s:f,s:o}", "seconds", seconds, "functions", functions);
+	all = json_pack("{s:f,s:o,s:o}", "seconds", seconds, "added", added_by_all(t, n),
+			"functions", functions);
 	rc = json_dumpf(all, stdout, JSON_INDENT(1));
 	putchar('\n');
 	json_decref(all);
