@@ -229,6 +229,63 @@ def test_freeze_of_a_frozen_instance_by_someone_else_changes_hands(world):
     server.end()
 
 
+def test_freeze_after_a_foreign_thaw_is_our_own_again(world):
+    """docker unpause on our freeze: respected, and the next freeze still wakes."""
+    server = frozen_server(world, "unpaused")
+    for _ in range(3):
+        world.subtree.freeze(server.cgroup, 0)
+        world.wait_tier("unpaused", "warm")
+        world.wait_tier("unpaused", "frozen")
+        assert get(server)[0] == 200
+        world.wait_tier("unpaused", "frozen")
+    server.end()
+
+
+def test_instance_inside_a_frozen_one_runs():
+    with World(quick(**{"rule inner": {"match": "*/*/fn/outer/1/{function}"}})) as world:
+        outer = frozen_server(world, "outer")
+        inner = Server(world, "inner", where="fn/outer/1/inner")
+        wait_for(lambda: world.function("inner"), 5, "the inner instance is found")
+        begins = world.function("outer")["invocations"]
+        assert get(inner)[0] == 200
+        world.wait_function("inner", "invocations", 1)
+        assert world.function("outer")["invocations"] == begins, "the inner instance's request counted for the outer"
+        assert "inside" in hold(world, "outer") or world.instance("outer")["tier"] != "frozen"
+        inner.end()
+        outer.end()
+
+
+def test_excluded_function_is_not_frozen_by_hand():
+    with World(quick(**{"function kept": {"exclude": "yes"}})) as world:
+        server = world.serve("kept")
+        assert get(server)[0] == 200
+        assert world.agent.cli("freeze", "kept", check=False).returncode != 0
+        assert not world.subtree.frozen(server.cgroup)
+
+
+def bins(world, name):
+    shown = json.loads(world.agent.cli("show", name, "--json").stdout)
+    return shown["histogram"]["bin_s"], shown["histogram"]["bins"]
+
+
+def test_restart_and_policy_changes_keep_the_bins_of_a_policy_set_by_hand():
+    with World(quick()) as world:
+        server = world.serve("fine")
+        world.agent.cli("policy", "fine", "hybrid:4m,bin=1s")
+        for _ in range(4):
+            assert get(server)[0] == 200
+        wait_for(lambda: sum(bins(world, "fine")[1]) == 3, 5, "three idle times learned")
+        before = bins(world, "fine")
+        assert before[0] == 1
+        world.agent.cli("policy", "fine", "fixed:1s")
+        world.agent.cli("policy", "fine", "hybrid:4m,bin=1s")
+        assert bins(world, "fine") == before
+        world.agent.stop()
+        world.agent.start()
+        assert bins(world, "fine") == before
+        server.end()
+
+
 def test_foreign_freeze_outlives_the_agent():
     with World(quick()) as world:
         ours, theirs = frozen_server(world, "ours"), world.serve("theirs")

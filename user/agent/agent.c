@@ -21,10 +21,11 @@
 #include "lib/log.h"
 #include "lib/util.h"
 
-#define TICK_MS    100   /* how long a per-invocation record waits for the engine */
-#define RECOUNT_MS 10000 /* between two looks for counters that a lost end left high */
-#define RESYNC_MS  60000 /* between two walks over the tree, in case an event was lost */
-#define QUIET_NS   (5 * NSEC_PER_SEC) /* in flight but silent for so long: recount */
+#define TICK_MS        100          /* how long a per-invocation record waits for the engine */
+#define RECOUNT_MS     10000        /* between two looks for counters that a lost end left high */
+#define RESYNC_MS      60000        /* between two walks over the tree, in case an event was lost */
+#define GUARD_RETRY_NS NSEC_PER_SEC /* between two starts of a guard */
+#define QUIET_NS       (5 * NSEC_PER_SEC) /* in flight but silent for so long: recount */
 
 const char *agent_mode_name(enum run_mode mode)
 {
@@ -116,6 +117,9 @@ static void guard_watchdog(struct agent *a)
 		close(a->guard_pidfd);
 		a->guard_pid = 0;
 	}
+	if (now_ns() < a->guard_retry_ns)
+		return;
+	a->guard_retry_ns = now_ns() + GUARD_RETRY_NS;
 	err = guard_spawn(&o, &a->guard_pid, &a->guard_pidfd);
 	if (err)
 		log_error("cannot start the guard: %s; nothing will be frozen", strerror(-err));
@@ -591,6 +595,7 @@ int agent_run(const struct agent_options *o)
 
 	a = (struct agent){.options = *o, .cgroot_fd = -1, .inotify_fd = -1, .guard_pidfd = -1};
 	a.started_ns = unix_ns();
+	a.wall_offset_ns = a.started_ns - now_ns();
 	signal(SIGPIPE, SIG_IGN); /* API clients may leave in the middle of an answer */
 	err = uv_loop_init(&a.loop);
 	if (err)

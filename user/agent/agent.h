@@ -38,7 +38,8 @@ struct agent {
 	struct guard_table *guard;
 	pid_t guard_pid; /* 0: none */
 	int guard_pidfd;
-	uint64_t guard_epoch; /* last one handled */
+	uint64_t guard_epoch;    /* last one handled */
+	uint64_t guard_retry_ns; /* not before then, after a failed start */
 	struct act *act;
 	struct wake *wake;
 	struct registry *registry;
@@ -48,6 +49,7 @@ struct agent {
 	char state_path[PATH_MAX];
 	struct state_writer *writer;
 	uint64_t state_saved_ns; /* Unix time */
+	uint64_t wall_offset_ns; /* Unix time minus monotonic time, as of the start */
 	uint64_t started_ns;     /* Unix time */
 	int inotify_fd;
 	struct instance *watched; /* uthash by_watch: whose cgroup.freeze an event is about */

@@ -307,16 +307,21 @@ void engine_populated(struct instance *inst, bool populated, void *arg)
 	engine_replan(a, inst);
 }
 
+/* Wall-clock seconds: policies may know times of day, and minutes are minutes to them. */
+static double policy_time(const struct agent *a, uint64_t mono_ns)
+{
+	return ns_to_s(mono_ns + a->wall_offset_ns);
+}
+
 /* An arrival teaches the policy; the histogram was taught by the kernel. */
 static void learn_arrival(struct agent *a, struct function *fn, const struct hearth_event *ev)
 {
 	struct hearth_arrival arrival = {
-	    .t_s = ns_to_s(ev->ts_ns),
+	    .t_s = policy_time(a, ev->ts_ns),
 	    .idle_s = ev->value ? ns_to_s(ev->value) : -1,
 	    .iat_s = fn->last_arrival_ns ? ns_to_s(ev->ts_ns - fn->last_arrival_ns) : -1,
 	};
 
-	(void)a;
 	fn->last_arrival_ns = ev->ts_ns;
 	hearth_policy_observe(fn->policy, fn->policy_state, &arrival);
 }
@@ -344,8 +349,10 @@ void engine_function_event(struct agent *a, const struct hearth_event *ev)
 
 	if (ev->type == HEARTH_EV_BUSY && fn)
 		learn_arrival(a, fn, ev);
-	if (ev->type == HEARTH_EV_IDLE && fn)
+	if (ev->type == HEARTH_EV_IDLE && fn) {
+		hearth_policy_idle(fn->policy, fn->policy_state, policy_time(a, ev->ts_ns));
 		expect_decision(a, fn);
+	}
 	if (ev->type == HEARTH_EV_FROZEN && inst && inst->cgid == ev->cgid)
 		inst->stopped = ev->value;
 }

@@ -332,6 +332,7 @@ static void register_cgroup(struct registry *r, int fd, uint64_t cgid, const cha
 		inst->outer->nested++;
 	publish(r, inst);
 	registry_adopt(r, inst);
+	inst->adopt_due = true; /* again soon: a connection may have waited to be accepted */
 	inst->registered_ns = inst->started_ns = now_ns();
 	inst->populated = cgroup_read_populated(inst->fd) == 1;
 	inst->stopped = cgroup_read_frozen(inst->fd) == 1;

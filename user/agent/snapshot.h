@@ -32,6 +32,7 @@ struct snapshot_instance {
 	unsigned int probes;    /* health checks in flight */
 	unsigned int outsiders; /* process trees that entered later */
 	uint64_t invocations;
+	uint64_t stragglers; /* processes that outlived their invocation */
 	uint64_t freezes;
 	uint64_t wakes;
 	double last_begin_s;

@@ -83,6 +83,7 @@ json_t *snapshot_instance_json(const struct snapshot_instance *i)
 	put_int(&b, "probes", i->probes);
 	put_int(&b, "outsiders", i->outsiders);
 	put_int(&b, "invocations", i->invocations);
+	put_int(&b, "stragglers", i->stragglers);
 	put_int(&b, "freezes", i->freezes);
 	put_int(&b, "wakes", i->wakes);
 	put_real(&b, "last_begin_s", i->last_begin_s);

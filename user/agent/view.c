@@ -74,6 +74,7 @@ static void view_instance(const struct agent *a, const struct instance *inst, ui
 	    .probes = (unsigned int)MAX(slot->probes, 0),
 	    .outsiders = (unsigned int)MAX(slot->outsiders, 0),
 	    .invocations = slot->begins,
+	    .stragglers = slot->stragglers,
 	    .freezes = inst->freezes,
 	    .wakes = inst->wakes,
 	    .last_begin_s = unix_s(slot->last_begin_ns, now),
@@ -330,7 +331,7 @@ void view_status(void *ctx, api_status_fn visit, void *arg)
 {
 	struct agent *a = ctx;
 	struct snapshot_notice notices[KERNEL_HOOKS + 1];
-	struct snapshot_drop drops[HEARTH_DROP_REASONS];
+	struct snapshot_drop drops[HEARTH_DROP_REASONS + 1];
 	struct snapshot_hook hooks[KERNEL_HOOKS];
 	struct snapshot_map maps[KERNEL_FILLS];
 	uint64_t dropped[HEARTH_DROP_REASONS];
@@ -372,7 +373,8 @@ void view_status(void *ctx, api_status_fn visit, void *arg)
 	kernel_drops(a->kernel, dropped);
 	for (i = 0; i < HEARTH_DROP_REASONS; i++)
 		drops[i] = (struct snapshot_drop){kernel_drop_name(i), dropped[i]};
-	out.n_drops = HEARTH_DROP_REASONS;
+	drops[i++] = (struct snapshot_drop){"wake-notes", wake_notes_dropped(a->wake)};
+	out.n_drops = i;
 	out.n_maps = kernel_fill(a->kernel, fills);
 	for (i = 0; i < out.n_maps; i++)
 		maps[i] = (struct snapshot_map){fills[i].name, fills[i].used, fills[i].max};

@@ -209,6 +209,11 @@ bool wake_next_note(struct wake *w, struct wake_note *out)
 	return wake_ring_pop(&w->notes, out);
 }
 
+uint64_t wake_notes_dropped(const struct wake *w)
+{
+	return wake_ring_dropped(&w->notes);
+}
+
 bool wake_is_fifo(const struct wake *w)
 {
 	return w->o.priority && !w->fifo_error;

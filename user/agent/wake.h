@@ -29,6 +29,8 @@ struct wake_options {
 int wake_start(const struct wake_options *o, struct wake **out);
 void wake_stop(struct wake *w); /* joins; NULL is fine */
 
+/* Notes that found the ring full: history detail, not wakes. */
+uint64_t wake_notes_dropped(const struct wake *w);
 bool wake_next_note(struct wake *w, struct wake_note *out);
 bool wake_is_fifo(const struct wake *w);
 int wake_fifo_error(const struct wake *w); /* negative errno if SCHED_FIFO was refused */

@@ -23,6 +23,7 @@ struct request {
 	size_t content_length;
 	bool keep_alive;
 	bool expect_continue;
+	bool chunked; /* the body is; its content is not looked at */
 };
 
 void conn_serve(int fd);

@@ -87,6 +87,30 @@ static int run_gap_chunked(struct conn *c, const struct request *r)
 	return 0;
 }
 
+/* A head longer than any hook reads, then a gap before the body. */
+static int run_gap_long_head(struct conn *c, const struct request *r)
+{
+	char head[3000] = "HTTP/1.1 200 OK\r\nSet-Cookie: ";
+	static const char end[] = "\r\nContent-Length: 5\r\n\r\n";
+	size_t at = strlen(head);
+
+	(void)r;
+	memset(head + at, 'c', sizeof(head) - at);
+	memcpy(head + sizeof(head) - sizeof(end) + 1, end, sizeof(end) - 1);
+	if (conn_send(c, head, sizeof(head)) < 0)
+		return -1;
+	gate_wait("gap");
+	return conn_print(c, "hello");
+}
+
+/* The last chunk is followed by a trailer, so the stream does not end as usual. */
+static int run_trailers(struct conn *c, const struct request *r)
+{
+	(void)r;
+	return conn_print(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+			     "5\r\nhello\r\n0\r\nDigest: none\r\n\r\n");
+}
+
 static int run_until_close(struct conn *c, const struct request *r)
 {
 	(void)r;
@@ -264,6 +288,8 @@ static const struct route {
     {"/304", run_304},
     {"/gap-length", run_gap_length},
     {"/gap-chunked", run_gap_chunked},
+    {"/gap-long-head", run_gap_long_head},
+    {"/trailers", run_trailers},
     {"/until-close", run_until_close},
     {"/large", run_large},
     {"/upload", run_upload},
@@ -307,6 +333,8 @@ static int parse(const char *head, struct request *r)
 	for (; line[2] != '\r' && line[2] != '\0'; line = strstr(line + 2, "\r\n")) {
 		if (header(line + 2, "Content-Length", &value))
 			r->content_length = strtoul(value, NULL, 10);
+		else if (header(line + 2, "Transfer-Encoding", &value))
+			r->chunked = true;
 		else if (header(line + 2, "Expect", &value))
 			r->expect_continue = true;
 		else if (header(line + 2, "Connection", &value) && !strncasecmp(value, "close", 5))
@@ -329,9 +357,24 @@ static int read_head(struct conn *c, struct request *r)
 	return 0;
 }
 
+/* To the last chunk; the tests' chunks never contain its mark. */
+static int read_chunks(struct conn *c)
+{
+	char *end;
+
+	while (!(end = memmem(c->buf, c->len, "0\r\n\r\n", 5)))
+		if (conn_fill(c) <= 0)
+			return -1;
+	conn_consume(c, (size_t)(end - c->buf) + 5);
+	return 0;
+}
+
 static int read_body(struct conn *c, const struct request *r)
 {
 	size_t left = r->content_length;
+
+	if (r->chunked)
+		return read_chunks(c);
 
 	if (r->expect_continue && conn_print(c, "HTTP/1.1 100 Continue\r\n\r\n") < 0)
 		return -1;
