@@ -140,7 +140,7 @@ def test_unix_sockets_lose_nothing():
 @timeout(180)
 def test_full_rings_lose_nothing():
     """More wakes at once than the ring holds while its reader sleeps: the scan finds the rest."""
-    env = {"HEARTH_TEST_RINGS": str(RING_BYTES), "HEARTH_TEST_DELAYS": "wake_read=20000us"}
+    env = {"HEARTH_TEST_RINGS": str(RING_BYTES), "HEARTH_TEST_DELAYS": "wake_read=2000us"}
     config = {"policy": dict(CONFIG["policy"], default="none", debounce="50ms")}
     with World(config, env=env) as world:
         servers = [world.serve("crowd", str(i)) for i in range(CROWD)]

@@ -298,6 +298,19 @@ static int set_pins(struct kernel *k)
 	return 0;
 }
 
+/* Test only: HEARTH_TEST_RINGS=BYTES makes both rings small enough to be filled. */
+static void shrink_rings(struct kernel *k)
+{
+	const char *env = getenv("HEARTH_TEST_RINGS");
+	uint32_t bytes = env ? (uint32_t)strtoul(env, NULL, 10) : 0;
+
+	if (!bytes)
+		return;
+	log_warn("HEARTH_TEST_RINGS is set: both rings hold %u bytes", bytes);
+	bpf_map__set_max_entries(k->skel->maps.wakes, bytes);
+	bpf_map__set_max_entries(k->skel->maps.events, bytes);
+}
+
 static void set_sizes(struct kernel *k, const struct kernel_options *o)
 {
 	bpf_map__set_max_entries(k->skel->maps.instances, o->max_instances);
@@ -307,6 +320,7 @@ static void set_sizes(struct kernel *k, const struct kernel_options *o)
 	bpf_map__set_max_entries(k->skel->maps.functions, o->max_functions);
 	bpf_map__set_max_entries(k->skel->maps.fn_controls, o->max_functions);
 	bpf_map__set_max_entries(k->skel->maps.names, o->max_functions);
+	shrink_rings(k);
 }
 
 static int map_array(struct bpf_map *map, void **out)
