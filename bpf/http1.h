@@ -11,9 +11,9 @@
 
 #include "kernel.h"
 
-#define HEAD_WINDOW 128
-#define HEAD_STEP   (HEAD_WINDOW - 8) /* a line start needs 8 bytes after it */
-#define HEAD_CHUNKS 12
+#define HEAD_WINDOW 256
+#define HEAD_STEP   (HEAD_WINDOW - 16) /* a line start needs 9 bytes after it */
+#define HEAD_CHUNKS 6
 #define HEAD_MAX    (HEAD_CHUNKS * HEAD_STEP)
 
 /* Eight lower-case characters as the little-endian word they load as. */
@@ -145,7 +145,9 @@ __noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct he
 				return 0;
 			}
 			w |= LOWER;
-			if (w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') ||
+			/* Content-Type and its like are no business of ours. */
+			if ((w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') &&
+			     (bytes[i + 9] | ' ') == 'l') ||
 			    w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
 			    w == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e'))
 				head_line(skb, off + base + i + 1, w, head);

@@ -21,11 +21,12 @@
 #include "lib/log.h"
 #include "lib/util.h"
 
-#define TICK_MS        100          /* how long a per-invocation record waits for the engine */
-#define RECOUNT_MS     10000        /* between two looks for counters that a lost end left high */
-#define RESYNC_MS      60000        /* between two walks over the tree, in case an event was lost */
-#define GUARD_RETRY_NS NSEC_PER_SEC /* between two starts of a guard */
-#define QUIET_NS       (5 * NSEC_PER_SEC) /* in flight but silent for so long: recount */
+#define TICK_MS         100   /* how long a per-invocation record waits for the engine */
+#define RECOUNT_MS      10000 /* between two looks for counters that a lost end left high */
+#define RESYNC_MS       60000 /* between two walks over the tree, in case an event was lost */
+#define ENTRIES_AT_ONCE 4
+#define GUARD_RETRY_NS  NSEC_PER_SEC       /* between two starts of a guard */
+#define QUIET_NS        (5 * NSEC_PER_SEC) /* in flight but silent for so long: recount */
 
 const char *agent_mode_name(enum run_mode mode)
 {
@@ -136,6 +137,15 @@ static void look_later(struct agent *a, uint64_t cgid)
 		a->sync_due = true;
 }
 
+/* At once for the first few that enter, so that nothing is missed; together for a crowd. */
+static void look_at_sockets(struct agent *a, struct instance *inst)
+{
+	if (inst->entries++ < ENTRIES_AT_ONCE)
+		registry_adopt(a->registry, inst);
+	else
+		inst->adopt_due = true;
+}
+
 static int on_event(const struct hearth_event *ev, void *arg)
 {
 	struct agent *a = arg;
@@ -154,7 +164,7 @@ static int on_event(const struct hearth_event *ev, void *arg)
 	case HEARTH_EV_ENTER:
 		inst = registry_instance(a->registry, ev->cgid);
 		if (inst)
-			inst->adopt_due = true;
+			look_at_sockets(a, inst);
 		break;
 	case HEARTH_EV_POPULATED:
 		inst = registry_instance(a->registry, ev->cgid);
@@ -228,6 +238,7 @@ static void on_tick(uv_timer_t *timer)
 		if (inst->adopt_due)
 			registry_adopt(a->registry, inst);
 		inst->adopt_due = false;
+		inst->entries = 0;
 	}
 	if (a->sync_due) {
 		a->sync_due = false;
