@@ -102,7 +102,8 @@ def test_daemon_that_outlives_its_invocation(world):
         assert len(c.pids()) >= 2, "the daemon should be alive"
         c.do("release")
         c.done(1)
-        wait_for(lambda: world.instance(c.name)["stragglers"] == 1, 5, "the daemon is counted as a straggler")
+        # the process between them may also end after the root
+        wait_for(lambda: world.instance(c.name)["stragglers"] >= 1, 5, "the daemon is counted as a straggler")
 
 
 def test_killed_by_a_signal(world):
