@@ -32,10 +32,10 @@ CLI       := $(call objs,cli,$(B))
 BPF_OBJS  := $(patsubst bpf/%.bpf.c,$(B)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 UNIT      := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 
+# V=1 shows whole commands
 V ?= 0
-ifeq ($(V),0)
-Q := @
-endif
+Q := $(if $(filter 1,$(V)),,@)
+say = @printf '  %-8s%s\n' $(1) $@
 
 all: $(B)/hearthd $(B)/hearth ## build build/hearthd and build/hearth (default)
 
@@ -45,35 +45,42 @@ help: ## list the targets
 # ---- kernel side: one object per concern, linked into one skeleton
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) include/hearth/event.h
 	@mkdir -p $(@D)
-	$(CLANG) $(BPFFLAGS) -c $< -o $@
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPFFLAGS) -c $< -o $@
 
 $(B)/hearth.bpf.o: $(BPF_OBJS)
-	$(BPFTOOL) gen object $@ $^
+	$(call say,BPFTOOL)
+	$(Q)$(BPFTOOL) gen object $@ $^
 
 $(B)/hearth.skel.h: $(B)/hearth.bpf.o
-	$(BPFTOOL) gen skeleton $< name hearth_bpf > $@.tmp && mv $@.tmp $@
+	$(call say,BPFTOOL)
+	$(Q)$(BPFTOOL) gen skeleton $< name hearth_bpf > $@.tmp && mv $@.tmp $@
 
 # ---- user side
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) -c $< -o $@
 
 $(AGENT): | $(B)/hearth.skel.h
 
 define archive
 $(B)/libhearth-$(1).a: $(call objs,$(1),$(B))
 	@rm -f $$@
-	$(AR) rcs $$@ $$^
+	$$(call say,AR)
+	$$(Q)$(AR) rcs $$@ $$^
 endef
 $(foreach l,$(LIBS),$(eval $(call archive,$(l))))
 
 $(B)/hearthd: $(AGENT) $(ARCHIVES)
-	$(CC) $(LDFLAGS) -o $@ $(AGENT) $(LINK) $(AGENT_LIBS)
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(AGENT) $(LINK) $(AGENT_LIBS)
 
 # `hearth config check` is the agent's own loader
 CONFIG := $(filter $(B)/user/agent/config%.o $(B)/user/agent/naming%.o,$(AGENT))
 $(B)/hearth: $(CLI) $(CONFIG) $(ARCHIVES)
-	$(CC) $(LDFLAGS) -o $@ $(CLI) $(CONFIG) $(LINK) $(CLI_LIBS)
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(CLI) $(CONFIG) $(LINK) $(CLI_LIBS)
 
 # ---- unit tests: everything but main, rebuilt with ASan and UBSan
 SAN_OBJS := $(foreach l,$(LIBS),$(call objs,$(l),$(B)/san)) \
@@ -81,22 +88,26 @@ SAN_OBJS := $(foreach l,$(LIBS),$(call objs,$(l),$(B)/san)) \
 	    $(filter-out %/main.o,$(call objs,cli,$(B)/san))
 $(B)/san/%.o: %.c | $(B)/hearth.skel.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(SAN) -c $< -o $@
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(SAN) -c $< -o $@
 
 $(B)/libhearth-san.a: $(SAN_OBJS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $^
 
 $(B)/unit/%: tests/unit/%.c $(B)/libhearth-san.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(SAN) -o $@ $< $(B)/libhearth-san.a $(UNIT_LIBS) -lcurl -lncursesw -ltinfo
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(SAN) -o $@ $< $(B)/libhearth-san.a $(UNIT_LIBS) -lcurl -lncursesw -ltinfo
 
 unit: $(UNIT) ## build the unit tests
 
 # ---- end to end: helpers that need a build
 $(B)/e2e/guard_agent: tests/e2e/guard_agent.c $(addprefix $(B)/user/agent/,guard.o guard_table.o guard_thaw.o) $(B)/libhearth-lib.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $^ -lpthread
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ -lpthread
 
 PART := $(B)/tests/e2e/parts
 $(B)/e2e/server: $(addprefix $(PART)/,server.o conn.o http.o gate.o)
@@ -104,21 +115,25 @@ $(B)/e2e/spawner: $(addprefix $(PART)/,spawner.o gate.o)
 E2E := $(B)/e2e/server $(B)/e2e/spawner
 $(E2E):
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lpthread
 
 # ---- fuzz targets with a generator of their own, for the smoke runs
 FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*.c))
 $(B)/fuzz/%: tests/fuzz/%.c $(B)/libhearth-san.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(SAN) -DSTANDALONE -o $@ $< $(B)/libhearth-san.a $(UNIT_LIBS) -lcurl -lncursesw -ltinfo
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(SAN) -DSTANDALONE -o $@ $< $(B)/libhearth-san.a $(UNIT_LIBS) -lcurl -lncursesw -ltinfo
 
 # ---- demo: functions, watchdog, load generator
 DEMO := $(addprefix $(B)/demo/,thumbnail rank watchdog) $(B)/hearth-load
 $(B)/demo/%: $(B)/demo/functions/%.o $(B)/demo/functions/httpd.o
-	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lpthread
 
 $(B)/hearth-load: $(patsubst %.c,$(B)/%.o,$(wildcard demo/load/*.c)) $(B)/libhearth-trace.a $(B)/libhearth-lib.a
-	$(CC) $(LDFLAGS) -o $@ $^ -luv -ljansson -lz -lm
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -luv -ljansson -lz -lm
 
 demo: ## show it on live functions under a replayed load (root)
 	@deploy/deps build demo
@@ -138,7 +153,8 @@ BENCH := $(addprefix $(B)/bench/,hooks wake policy load)
 $(B)/tests/bench/hooks.o: | $(B)/hearth.skel.h
 $(BENCH): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/common.o $(B)/libhearth-policy.a $(B)/libhearth-lib.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf -lz -lm -lpthread
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf -lz -lm -lpthread
 
 bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; some minutes)
 	@tests/bench/run.py --write
