@@ -42,7 +42,8 @@ struct hearth_decision {
 
 /* What a policy may know besides the histogram; one per closed idle time. */
 struct hearth_arrival {
-	double t_s;    /* time of the arrival; from any fixed origin, best a full minute of the wall clock */
+	double t_s;    /* time of the arrival; from any fixed origin, best a full minute of the wall
+			  clock */
 	double idle_s; /* idle time that it closed; < 0 for the first arrival */
 	double iat_s;  /* time since the previous arrival; < 0 for the first */
 };
@@ -55,8 +56,8 @@ struct hearth_policy; /* a parsed spec: immutable, shared by all functions */
  * the spec names its own. 0, or -EINVAL with a one-line message in err that
  * says what is wrong and what is accepted; -ENOMEM.
  */
-int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_policy **out,
-			char *err, size_t err_size);
+int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_policy **out, char *err,
+			size_t err_size);
 void hearth_policy_free(struct hearth_policy *p);
 
 /* The spec in canonical form, keys at their default left out; lives as long as p. */
@@ -67,7 +68,7 @@ void hearth_policy_geometry(const struct hearth_policy *p, double *bin_s, uint32
 
 /* What a policy must be told that nobody knows live. The agent refuses specs with any. */
 enum hearth_policy_need {
-	HEARTH_NEEDS_NEXT = 1,	   /* call hearth_policy_foresee before every decide */
+	HEARTH_NEEDS_NEXT = 1,     /* call hearth_policy_foresee before every decide */
 	HEARTH_NEEDS_TRAINING = 2, /* call hearth_policy_train before the first arrival */
 };
 unsigned int hearth_policy_needs(const struct hearth_policy *p);

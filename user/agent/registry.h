@@ -64,8 +64,8 @@ struct instance {
 	char *path;
 	char name[128];
 	bool populated;
-	bool stopped;   /* its tasks are in the freezer, by whomever */
-	bool adopt_due; /* look at its processes' sockets at the next tick */
+	bool stopped;         /* its tasks are in the freezer, by whomever */
+	bool adopt_due;       /* look at its processes' sockets at the next tick */
 	unsigned int entries; /* processes that entered since the last tick */
 	uint64_t registered_ns;
 	uint64_t started_ns;   /* first process of this run */
