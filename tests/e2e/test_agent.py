@@ -3,8 +3,11 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -14,6 +17,10 @@ from watch import WriteWatch
 
 QUICK = {"default": "fixed:100ms", "debounce": "50ms", "idle_grace": "1s", "startup_grace": "0s",
          "enter_hold": "0s", "syn_hold": "100ms"}
+
+
+def bpftool():
+    return shutil.which("bpftool") or "/usr/sbin/bpftool"
 
 
 def quick(policy=(), **sections):
@@ -380,6 +387,39 @@ def test_history_survives_without_the_pinned_maps():
         world.agent.start()
         wait_for(lambda: world.instance("fn"), 5, "instance registered")
         assert world.function("fn")["it_count"] == 5
+
+
+def test_another_layout_of_the_pinned_maps_is_told_and_rebuilt():
+    """As after an upgrade: nothing is reinterpreted, and the state file brings the history back."""
+    with World(quick()) as world:
+        server = world.serve("upgraded")
+        for _ in range(4):
+            assert get(server)[0] == 200
+        wait_for(lambda: world.function("upgraded")["it_count"] == 3, 5, "three idle times learned")
+        world.agent.stop()
+        node = f"{world.agent.pins}/node"
+        found = json.loads(subprocess.check_output([bpftool(), "-j", "map", "dump", "pinned", node]))
+        value = [int(byte, 16) for byte in found[0]["value"]]
+        value[0] ^= 0x55  # the layout version
+        subprocess.check_call([bpftool(), "map", "update", "pinned", node, "key", "0", "0", "0", "0", "value",
+                               *map(str, value)])
+        world.agent.start()
+        assert "layout version" in world.agent.log()
+        assert world.function("upgraded")["it_count"] == 3
+        assert get(server)[0] == 200
+        world.wait_function("upgraded", "invocations", 5)
+        server.end()
+
+
+def test_ready_is_told_to_the_service_manager():
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        path = f"{directory}/notify"
+        manager.bind(path)
+        manager.settimeout(20)
+        with World(quick(), env={"NOTIFY_SOCKET": path}) as world:
+            assert manager.recv(100) == b"READY=1"
+            world.agent.stop()
+            assert manager.recv(100) == b"STOPPING=1"
 
 
 def test_damaged_state_file_is_set_aside():
