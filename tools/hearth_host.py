@@ -215,6 +215,8 @@ class Hearthd:
         try:
             self.stop()
         finally:
-            if (BUILD / "hearthd").exists():
-                self.uninstall()
+            done = self.uninstall()
             shutil.rmtree(self.directory, ignore_errors=True)
+            if self.pins.exists():
+                shutil.rmtree(self.pins, ignore_errors=True)
+                raise AssertionError(f"hearthd --uninstall left {self.pins}: {done.stderr.strip()}")

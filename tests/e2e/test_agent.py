@@ -606,6 +606,7 @@ def test_reload_takes_a_good_config_and_keeps_the_old_one_otherwise():
         wait_for(lambda: "debonce" in world.agent.log(), 5, "complaint about the unknown key")
         assert f"{world.agent.config}:" in world.agent.log()
         assert world.function("fn")["policy"].startswith("fixed:30")
+        world.agent.write_config(world.config)
 
 
 def test_second_agent_on_the_same_pins_is_refused(world):
