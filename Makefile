@@ -57,6 +57,12 @@ $(B)/hearth.skel.h: $(B)/hearth.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name hearth_bpf > $@.tmp && mv $@.tmp $@
 
 # ---- user side
+PRIORS := $(patsubst user/policy/%.csv,$(B)/%.inc,$(wildcard user/policy/prior-*.csv))
+$(B)/prior-%.inc: user/policy/prior-%.csv
+	@mkdir -p $(@D)
+	$(Q)sed -n 's/^[0-9].*/{&},/p' $< > $@
+$(B)/user/policy/predictive.o $(B)/san/user/policy/predictive.o: $(PRIORS)
+
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC)
@@ -188,7 +194,7 @@ install: all man $(B)/hearth.bash $(B)/hearthd.service ## install below DESTDIR 
 # ---- looks
 SOURCES = $(shell git ls-files '*.c' '*.h')
 SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
-lint: man $(B)/hearth.skel.h | deps-lint ## check format, warnings, shell scripts and man pages
+lint: man $(B)/hearth.skel.h $(PRIORS) | deps-lint ## check format, warnings, shell scripts and man pages
 	@clang-format --dry-run -Werror $(SOURCES)
 	@$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -Werror -fsyntax-only $(wildcard user/*/*.c)
 	@shellcheck $(SCRIPTS)

@@ -60,6 +60,20 @@ int hearth_policy_parse(const char *spec, double cold_cost_s, struct hearth_poli
 			size_t err_size);
 void hearth_policy_free(struct hearth_policy *p);
 
+/*
+ * Another population for `predictive` to start from, in place of the one that
+ * prior=both names; other specs stay as they are. Cells rise from minute 0, each
+ * holds up to the next, the last up to HEARTH_PRIOR_MINUTES; what their p lack to
+ * 1 is longer. Copied. Call it right after parsing.
+ */
+#define HEARTH_PRIOR_MINUTES 1440
+struct hearth_prior_cell {
+	uint16_t minute; /* clock minutes from one arrival to the next */
+	float p;
+};
+void hearth_policy_set_prior(struct hearth_policy *p, const struct hearth_prior_cell cells[],
+			     size_t n);
+
 /* The spec in canonical form, keys at their default left out; lives as long as p. */
 const char *hearth_policy_spec(const struct hearth_policy *p);
 

@@ -180,6 +180,68 @@ static void fits_are_described(void **state)
 	assert_non_null(strstr(out, "timer"));
 }
 
+static void a_fitted_prior_is_what_predictive_starts_from(void **state)
+{
+	json_t *r;
+	double before;
+
+	(void)state;
+	assert_int_equal(hearth("fit --prior T"), CLI_OK);
+	assert_non_null(strstr(out, "Apps: 2.\nminute,probability\n0,0.00e+00\n"));
+	assert_non_null(strstr(out, "\n4,1.00e+00\n5,0.00e+00\n"));
+	r = result("sim T -p predictive --json", 0);
+	before = number(r, "waste_s");
+	json_decref(r);
+	assert_int_equal(hearth("fit --prior T -o D/prior.csv"), CLI_OK);
+	r = result("sim T -p predictive -R D/prior.csv --json", 0);
+	/* Sure of the four minutes before it has seen any: in ahead of every call but the first. */
+	assert_true(number(r, "cold_starts") == 2);
+	assert_true(number(r, "waste_s") < before);
+	assert_true(number(r, "loads") == 98);
+	json_decref(r);
+}
+
+static void refuse(const char *line, int status, const char *what)
+{
+	assert_int_equal(hearth(line), status);
+	if (!strstr(err, what))
+		fail_msg("%s: \"%s\" lacks \"%s\"", line, err, what);
+}
+
+static void a_prior_that_is_not_one_is_refused_by_line(void **state)
+{
+	static const struct {
+		const char *text, *what;
+	} table[] = {
+	    {"", ":0: no rows; accepted: minute,probability"},
+	    {"minute,probability\n", ":1: no rows"},
+	    {"minute,p\n0,1\n", ":1: not a table of \"hearth fit --prior\""},
+	    {"minute,probability\n1,0.5\n", ":2: minute 1 is out of order"},
+	    {"# c\nminute,probability\n0,0.5\n0,0.1\n", ":4: minute 0 is out of order"},
+	    {"minute,probability\n0,0.5\n1440,0.1\n", ":3: minute 1440 is out of order"},
+	    {"minute,probability\n0,0.5\n1.5,0.1\n", ":3: minute 1.5 is out of order"},
+	    {"minute,probability\n0,nan\n", ":2: \"0,nan\" has no probability"},
+	    {"minute,probability\n0,1.5\n", ":2: \"0,1.5\" has no probability"},
+	    {"minute,probability\n0,0.7\n1,0.7\n", ":3: probabilities sum to more than 1"},
+	    {"minute,probability\nzero\n", ":2: \"zero\" is not accepted"},
+	};
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/bad.csv", dir);
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		FILE *f = fopen(path, "w");
+
+		fputs(table[i].text, f);
+		fclose(f);
+		refuse("sim T -R D/bad.csv", CLI_FAILED, table[i].what);
+	}
+	refuse("sim T -R D/none.csv", CLI_FAILED, "none.csv: No such file");
+	refuse("fit T -o D/x", CLI_USAGE, "--output needs --prior");
+	refuse("fit T --prior --json", CLI_USAGE, "no --json");
+	refuse("fit T --prior -o /nonexistent/x", CLI_FAILED, "/nonexistent/x: No such file");
+}
+
 static void generated_traces_can_be_replayed(void **state)
 {
 	(void)state;
@@ -189,13 +251,6 @@ static void generated_traces_can_be_replayed(void **state)
 	assert_non_null(strstr(err, "File exists"));
 	assert_int_equal(hearth("sim D/made"), CLI_OK);
 	assert_non_null(strstr(out, "predictive"));
-}
-
-static void refuse(const char *line, int status, const char *what)
-{
-	assert_int_equal(hearth(line), status);
-	if (!strstr(err, what))
-		fail_msg("%s: \"%s\" lacks \"%s\"", line, err, what);
 }
 
 static void wrong_command_lines_are_refused_with_what_is_accepted(void **state)
@@ -227,6 +282,8 @@ int main(void)
 	    cmocka_unit_test(a_file_per_app_lists_every_setting),
 	    cmocka_unit_test(a_plot_without_gnuplot_says_what_to_install),
 	    cmocka_unit_test(fits_are_described),
+	    cmocka_unit_test(a_fitted_prior_is_what_predictive_starts_from),
+	    cmocka_unit_test(a_prior_that_is_not_one_is_refused_by_line),
 	    cmocka_unit_test(generated_traces_can_be_replayed),
 	    cmocka_unit_test(wrong_command_lines_are_refused_with_what_is_accepted),
 	};

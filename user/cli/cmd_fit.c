@@ -2,8 +2,10 @@
 /*
  * hearth fit TRACE...: what the arrivals of each app look like, and whether a
  * self-exciting (Hawkes) process describes them. Fitted on the first part of
- * the trace, tested on the rest: a test on what was fitted flatters.
+ * the trace, tested on the rest: a test on what was fitted flatters. With
+ * --prior, the table that the policy `predictive` starts from.
  */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include "cli/list.h"
 #include "lib/util.h"
 #include "sim/fit.h"
+#include "sim/prior.h"
 
 #define HOUR_S  3600.0
 #define SHOW_ID 16 /* of a name; 64 digits tell a person no more */
@@ -23,6 +26,8 @@ const struct cli_option cmd_fit_options[] = {
     {'S', "split", "SHARE", "fit on this first share of the trace, test on the rest (default 0.5)"},
     {'j', "jitter", "SEED", "spread arrivals at random over their minute, not evenly"},
     {'l', "lenient", NULL, "skip bad rows and count them"},
+    {'p', "prior", NULL, "write the table that predictive starts from, each TRACE on its own"},
+    {'o', "output", "FILE", "with --prior: write it there (default: standard output)"},
     {0},
 };
 
@@ -31,6 +36,8 @@ struct fit {
 	struct trace_options trace_options;
 	struct spread_options spread;
 	double share;
+	bool prior;
+	const char *output;
 	struct trace *trace;
 	struct gather arrivals;
 	struct fit_row *rows;
@@ -45,6 +52,12 @@ static int one_option(struct fit *f, int c)
 	switch (c) {
 	case 'l':
 		f->trace_options.lenient = true;
+		return CLI_OK;
+	case 'p':
+		f->prior = true;
+		return CLI_OK;
+	case 'o':
+		f->output = f->cli->arg;
 		return CLI_OK;
 	case 'u':
 		if (strcmp(f->cli->arg, "app") && strcmp(f->cli->arg, "function"))
@@ -68,17 +81,31 @@ static int one_option(struct fit *f, int c)
 	return CLI_OK;
 }
 
+static int gather(struct fit *f, char *const paths[], size_t n, struct trace_info *info)
+{
+	if (trace_open(paths, n, &f->trace_options, &f->trace, f->err, sizeof(f->err)) ||
+	    gather_run(&f->arrivals, f->trace, &f->spread))
+		return cli_error(f->cli, "%s", f->err);
+	trace_info(f->trace, info);
+	return CLI_OK;
+}
+
+static void fit_done(struct fit *f)
+{
+	gather_done(&f->arrivals);
+	trace_close(f->trace);
+	f->arrivals = (struct gather){0};
+	f->trace = NULL;
+}
+
 static int read_all(struct fit *f)
 {
 	struct cli *cli = f->cli;
 	struct trace_info info;
 
-	if (trace_open(cli->argv, cli->argc, &f->trace_options, &f->trace, f->err,
-		       sizeof(f->err)) ||
-	    gather_run(&f->arrivals, f->trace, &f->spread))
-		return cli_error(cli, "%s", f->err);
+	if (gather(f, cli->argv, cli->argc, &info))
+		return CLI_FAILED;
 	f->rows = calloc(f->arrivals.n + 1, sizeof(*f->rows));
-	trace_info(f->trace, &info);
 	if (!f->rows || fit_units(&f->arrivals, info.start_s, info.end_s, f->share, f->rows))
 		return cli_error(cli, "out of memory");
 	return CLI_OK;
@@ -143,6 +170,49 @@ static void print_table(struct fit *f, const struct trace_unit *units)
 			print_row(f->cli->out, units[i].name, &f->rows[i]);
 }
 
+/* A day and another day's hours are two populations; as one trace they would be two days. */
+static int sum_populations(struct fit *f, struct prior_sums *sums)
+{
+	int status = CLI_OK;
+
+	for (int i = 0; i < f->cli->argc && !status; i++) {
+		struct trace_info info;
+
+		status = gather(f, &f->cli->argv[i], 1, &info);
+		if (!status)
+			prior_add(sums, &f->arrivals, info.end_s);
+		fit_done(f);
+	}
+	return status;
+}
+
+static int write_prior(struct fit *f)
+{
+	struct cli *cli = f->cli;
+	_cleanup_fclose_ FILE *file = NULL;
+	struct prior_sums sums = {0};
+	struct prior prior;
+	FILE *out = cli->out;
+	int rc;
+
+	if (sum_populations(f, &sums))
+		return CLI_FAILED;
+	if (!sums.apps)
+		return cli_error(cli, "no invocation in the trace: nothing to learn from");
+	prior_estimate(&sums, &prior);
+	if (f->output) {
+		out = file = fopen(f->output, "we");
+		if (!file)
+			return cli_error(cli, "%s: %s", f->output, strerror(errno));
+	}
+	rc = prior_write(&prior, sums.apps, out);
+	if (!rc && fflush(out))
+		rc = -errno;
+	return rc ? cli_error(cli, "%s: %s", f->output ? f->output : "standard output",
+			      strerror(-rc))
+		  : CLI_OK;
+}
+
 int cmd_fit(struct cli *cli)
 {
 	struct fit f = {.cli = cli, .share = 0.5, .trace_options = {.max_invocations = 20000}};
@@ -153,13 +223,18 @@ int cmd_fit(struct cli *cli)
 		status = one_option(&f, c);
 	if (status || c == CLI_STOP)
 		return CLI_USAGE;
+	if (f.output && !f.prior)
+		return cli_usage(cli, "--output needs --prior");
+	if (f.prior && cli->json)
+		return cli_usage(cli, "--prior writes a table of its own: no --json");
+	if (f.prior)
+		return write_prior(&f);
 	status = read_all(&f);
 	if (!status && cli->json)
 		print_json(&f, trace_units(f.trace, &n));
 	else if (!status)
 		print_table(&f, trace_units(f.trace, &n));
-	gather_done(&f.arrivals);
-	trace_close(f.trace);
+	fit_done(&f);
 	free(f.rows);
 	return status;
 }

@@ -13,6 +13,7 @@
 #include "cli/list.h"
 #include "lib/util.h"
 #include "sim/capacity.h"
+#include "sim/prior.h"
 #include "sim/replay.h"
 #include "sim/report.h"
 
@@ -36,6 +37,7 @@ const struct cli_option cmd_sim_options[] = {
     {'j', "jitter", "SEED", "spread arrivals at random over their minute, not evenly"},
     {'d', "durations", NULL, "executions take their time (default: none)"},
     {'L', "load-cost", "SECONDS", "cost of each load ahead of an arrival (default 0)"},
+    {'R', "prior", "FILE", "what predictive starts from, as written by hearth fit --prior"},
     {'l', "lenient", NULL, "skip bad rows and count them"},
     {'a', "per-app", "FILE", "write the results of each app as CSV"},
     {'P', "plot", "FILE.svg", "draw costs and cold starts (needs gnuplot)"},
@@ -54,7 +56,8 @@ struct sim {
 	size_t ncosts, nmemories;
 	double load_cost_s, queue_s;
 	bool faascache;
-	const char *per_app, *plot;
+	const char *per_app, *plot, *prior_file;
+	struct prior prior;
 	/* One of each per setting: */
 	struct hearth_policy *policy[SETTINGS_MAX];
 	struct hearth_ranker *ranker[POLICIES_MAX];
@@ -139,6 +142,9 @@ static int one_option(struct sim *s, int c)
 	case 'a':
 		s->per_app = s->cli->arg;
 		return CLI_OK;
+	case 'R':
+		s->prior_file = s->cli->arg;
+		return CLI_OK;
 	case 'P':
 		s->plot = s->cli->arg;
 		return CLI_OK;
@@ -206,6 +212,8 @@ static int add_policy(struct sim *s, const char *spec, double cold_cost_s,
 {
 	if (hearth_policy_parse(spec, cold_cost_s, slot, s->err, sizeof(s->err)))
 		return cli_usage(s->cli, "%s", s->err);
+	if (s->prior_file)
+		hearth_policy_set_prior(*slot, s->prior.cells, s->prior.n);
 	if (!s->nmemories)
 		return add_setting(s, spec, *slot, cold_cost_s, 0, 0);
 	if (hearth_policy_needs(*slot))
@@ -222,6 +230,8 @@ static int make_settings(struct sim *s)
 {
 	size_t n = 0;
 
+	if (s->prior_file && prior_read(s->prior_file, &s->prior, s->err, sizeof(s->err)))
+		return cli_error(s->cli, "%s", s->err);
 	for (size_t r = 0; r < s->nrankers; r++)
 		if (hearth_ranker_parse(s->rankers[r], &s->ranker[r], s->err, sizeof(s->err)))
 			return cli_usage(s->cli, "%s", s->err);

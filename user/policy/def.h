@@ -54,6 +54,9 @@ struct policy_def {
 	int (*check)(const struct hearth_policy *p, char *err, size_t err_size);
 	/* Fill p->aux after the check. NULL: nothing to compute. */
 	void (*prepare)(const struct hearth_policy *p);
+	/* Start from another population. NULL: has none. */
+	void (*set_prior)(const struct hearth_policy *p, const struct hearth_prior_cell cells[],
+			  size_t n);
 	/* NULL: the default geometry. */
 	void (*geometry)(const struct hearth_policy *p, double *bin_s, uint32_t *nbins);
 	/* Told the next idle time beforehand, if `needs` says so. */

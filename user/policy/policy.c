@@ -103,6 +103,13 @@ void hearth_policy_free(struct hearth_policy *p)
 	free(p);
 }
 
+void hearth_policy_set_prior(struct hearth_policy *p, const struct hearth_prior_cell cells[],
+			     size_t n)
+{
+	if (p->def->set_prior)
+		p->def->set_prior(p, cells, n);
+}
+
 const char *hearth_policy_spec(const struct hearth_policy *p)
 {
 	return p->spec;

@@ -5,7 +5,7 @@
  * distribution of the next gap backs off in three steps, each a Pitman-Yor
  * smoothing of counts (discount: many distinct values announce more new ones):
  * gaps that followed a gap like the last one; all gaps of the function; all
- * gaps of a population (predictive_prior.h). Theorem 2 (On Keep-alive Caching)
+ * gaps of a population (prior-*.csv, or the caller's). Theorem 2 (On Keep-alive Caching)
  * then says when to be loaded: where the hazard exceeds c_p / c_cs.
  *
  * State is a ring of the latest runs of equal gaps, so that old habits are
@@ -17,22 +17,33 @@
 #include <string.h>
 
 #include "policy/def.h"
-#include "policy/predictive_prior.h"
 #include "policy/windows.h"
 
 #define RUNS         256
-#define RUN_MOST     255        /* longer runs are split: counts stay below 2^16 */
-#define BINS         PRIOR_BINS /* minutes; gap BINS stands for longer */
-#define BLOCK        32         /* minutes looked at or skipped together */
+#define RUN_MOST     255                  /* longer runs are split: counts stay below 2^16 */
+#define BINS         HEARTH_PRIOR_MINUTES /* gap; gap BINS stands for longer */
+#define BLOCK        32                   /* minutes looked at or skipped together */
 #define BLOCKS       (BINS / BLOCK)
 #define DISCOUNT     0.5
 #define OWN_WEIGHT   0.5  /* gaps that the population counts as, against the function's own */
 #define ORDER_WEIGHT 2.0  /* gaps that the function's own count as, against those in context */
 #define UNFORESEEN   0.01 /* of any prediction; it may always be otherwise */
-#define PRIOR_CELLS  (sizeof(prior_both) / sizeof(prior_both[0]))
 #define EPSILON_S    1e-6 /* times that are minutes up to rounding are minutes */
 
 enum { COST, PRIOR, LOAD };
+enum { BOTH, DAY, HOURS };
+
+/* Tables of `hearth fit --prior`, from rows of the Azure Functions Trace 2019 (CC-BY 4.0;
+ * Shahrad et al., Serverless in the Wild, USENIX ATC 2020), as rows {minute, p}. */
+static const struct hearth_prior_cell day[] = {
+#include "prior-day.inc"
+};
+static const struct hearth_prior_cell hours[] = {
+#include "prior-hours.inc"
+};
+static const struct hearth_prior_cell both[] = {
+#include "prior-both.inc"
+};
 
 static const struct policy_param params[] = {
     [COST] = {"cost", PARAM_COLD_COST, .min = POLICY_MIN_COST_S, .max = POLICY_MAX_S},
@@ -78,17 +89,18 @@ static double clock_minute(double t_s)
 	return floor((t_s + EPSILON_S) / 60);
 }
 
-static void prepare(const struct hearth_policy *p)
+static void read_prior(struct predictive_aux *aux, double cost_min,
+		       const struct hearth_prior_cell cells[], size_t n)
 {
-	static const float *const priors[] = {prior_both, prior_day, prior_hours};
-	const float *cells = priors[(int)p->v[PRIOR]];
-	struct predictive_aux *aux = p->aux;
-	double cost_min = p->v[COST] / 60, sum = 0;
+	double sum = 0;
 
-	for (size_t c = 0; c < PRIOR_CELLS; c++) {
-		for (int b = prior_start[c]; b < prior_start[c + 1]; b++)
-			aux->p[b] = cells[c] / (prior_start[c + 1] - prior_start[c]);
-		sum += cells[c];
+	*aux = (struct predictive_aux){0};
+	for (size_t c = 0; c < n; c++) {
+		int to = c + 1 < n ? cells[c + 1].minute : BINS;
+
+		for (int b = cells[c].minute; b < to; b++)
+			aux->p[b] = cells[c].p / (to - cells[c].minute);
+		sum += cells[c].p;
 	}
 	aux->longer[BINS] = fmax(0, 1 - sum);
 	for (int b = BINS; b-- > 0;) {
@@ -100,6 +112,28 @@ static void prepare(const struct hearth_policy *p)
 		if (worth > 0)
 			aux->worthy[b / BLOCK] |= 1u << b % BLOCK;
 	}
+}
+
+static void prepare(const struct hearth_policy *p)
+{
+	static const struct {
+		const struct hearth_prior_cell *cells;
+		size_t n;
+	} priors[] = {
+	    [BOTH] = {both, sizeof(both) / sizeof(both[0])},
+	    [DAY] = {day, sizeof(day) / sizeof(day[0])},
+	    [HOURS] = {hours, sizeof(hours) / sizeof(hours[0])},
+	};
+	int which = p->v[PRIOR];
+
+	read_prior(p->aux, p->v[COST] / 60, priors[which].cells, priors[which].n);
+}
+
+static void set_prior(const struct hearth_policy *p, const struct hearth_prior_cell cells[],
+		      size_t n)
+{
+	if (p->v[PRIOR] == BOTH)
+		read_prior(p->aux, p->v[COST] / 60, cells, n);
 }
 
 static void forget(struct predictive_state *s, const struct run *run)
@@ -268,6 +302,7 @@ const struct policy_def policy_predictive = {
     .state_size = sizeof(struct predictive_state),
     .aux_size = sizeof(struct predictive_aux),
     .prepare = prepare,
+    .set_prior = set_prior,
     .observe = observe,
     .idle = idle,
     .decide = decide,
