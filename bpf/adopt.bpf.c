@@ -105,7 +105,8 @@ static __always_inline void report(struct seq_file *seq, struct sock *sk, __u32 
 	out.state = sk->__sk_common.skc_state;
 	out.flags = flags;
 	if (out.state == TCP_LISTEN)
-		out.backlog = BPF_CORE_READ(sk, sk_ack_backlog);
+		out.backlog =
+		    out.family == AF_UNIX ? sk->sk_receive_queue.qlen : sk->sk_ack_backlog;
 	if (out.family == AF_INET || out.family == AF_INET6) {
 		out.local_port = sk->__sk_common.skc_num;
 		out.remote_port = bpf_ntohs(sk->__sk_common.skc_dport);

@@ -90,6 +90,9 @@ int BPF_PROG(hearth_data_ready, struct sock *sk)
 		connecting(sk, bpf_ktime_get_ns());
 		return 0;
 	}
+	/* The server may have read it already, and even answered: then recv saw it. */
+	if (!sk->sk_receive_queue.qlen)
+		return 0;
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
 	if (!c)
 		c = conn_of_embryo(sk);
@@ -98,7 +101,7 @@ int BPF_PROG(hearth_data_ready, struct sock *sk)
 	return 0;
 }
 
-/* Only a connection accepted before its first data arrives is new here. */
+/* New here: a connection accepted before its first data, or data read before it was told of. */
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(hearth_recv, struct sock *sk, int ret, int flags)
 {
@@ -107,8 +110,11 @@ int BPF_PROG(hearth_recv, struct sock *sk, int ret, int flags)
 
 	if (ret <= 0 || !is_unix_stream(sk))
 		return 0;
-	if (bpf_sk_storage_get(&conns, sk, NULL, 0))
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (c) {
+		begin(c);
 		return 0;
+	}
 	u = bpf_skc_to_unix_sock(sk);
 	if (!u || !u->addr)
 		return 0; /* the client's end */

@@ -20,7 +20,7 @@ ANSWER_SECONDS = 10
 
 # steps of the freeze and wake protocol; each is stretched in a round of its own
 STEPS = ("after_intent", "after_arm", "before_freeze_write", "after_freeze_write", "before_frozen",
-         "before_thaw_write", "after_thaw_write", "before_disarm", "wake_read")
+         "before_thaw_write", "after_thaw_write", "before_thawed", "wake_read")
 CONFIG = {"policy": {"default": "always", "debounce": "1ms", "idle_grace": "1ms", "startup_grace": "0s",
                      "syn_hold": "1ms", "enter_hold": "0s", "cpu_threshold": "1024"}}
 

@@ -229,8 +229,12 @@ static int write_freeze(struct slot *s, bool freeze)
 	return errno == ENODEV ? -ENOENT : -errno;
 }
 
-/* Undo a freeze, whatever step it failed at. The caller owns FREEZING. */
-static void roll_back(struct act *a, uint32_t slot)
+/*
+ * Write 0 and let go, for a caller that owns the state it names: FREEZING (roll
+ * back) or THAWING. A failed write leaves the slot frozen, armed and asked for,
+ * so that the wake thread tries again.
+ */
+static int undo_freeze(struct act *a, uint32_t slot, enum act_state owned)
 {
 	struct slot *s = &a->slots[slot];
 	int err;
@@ -238,15 +242,16 @@ static void roll_back(struct act *a, uint32_t slot)
 	delay(DELAY_BEFORE_THAW_WRITE);
 	err = write_freeze(s, false);
 	if (err && err != -ENOENT) {
-		/* The wake thread retries: frozen, armed and asked for. */
 		set_armed(a, slot, HEARTH_WOKEN);
-		move(s, ACT_FREEZING, ACT_FROZEN);
-		return;
+		move(s, owned, ACT_FROZEN);
+		return err;
 	}
-	delay(DELAY_BEFORE_DISARM);
+	delay(DELAY_AFTER_THAW_WRITE);
 	set_armed(a, slot, HEARTH_DISARMED);
 	guard_table_clear(a->guard, slot);
-	move(s, ACT_FREEZING, ACT_THAWED);
+	delay(DELAY_BEFORE_THAWED);
+	move(s, owned, ACT_THAWED);
+	return err;
 }
 
 /* ---- freeze */
@@ -324,7 +329,7 @@ struct act_freeze act_freeze(struct act *a, uint32_t slot, uint64_t deadline_ns)
 	set_armed(a, slot, HEARTH_ARMED);
 	out.refusal = freeze_armed(a, slot, start + deadline_ns, &out.error);
 	if (out.refusal)
-		roll_back(a, slot);
+		undo_freeze(a, slot, ACT_FREEZING);
 	out.took_ns = now_ns() - start;
 	return out;
 }
@@ -346,26 +351,6 @@ const char *act_refusal_text(enum act_refusal r)
 
 /* ---- thaw */
 
-/* The caller owns THAWING. */
-static int thaw_owned(struct act *a, uint32_t slot)
-{
-	struct slot *s = &a->slots[slot];
-	int err;
-
-	delay(DELAY_BEFORE_THAW_WRITE);
-	err = write_freeze(s, false);
-	if (err && err != -ENOENT) {
-		set_armed(a, slot, HEARTH_WOKEN);
-		move(s, ACT_THAWING, ACT_FROZEN);
-		return err;
-	}
-	delay(DELAY_AFTER_THAW_WRITE);
-	set_armed(a, slot, HEARTH_DISARMED);
-	guard_table_clear(a->guard, slot);
-	move(s, ACT_THAWING, ACT_THAWED);
-	return err;
-}
-
 int act_thaw(struct act *a, uint32_t slot)
 {
 	struct slot *s = &a->slots[slot];
@@ -373,7 +358,7 @@ int act_thaw(struct act *a, uint32_t slot)
 
 	if (!move(s, ACT_FROZEN, ACT_THAWING))
 		return -EALREADY;
-	err = thaw_owned(a, slot);
+	err = undo_freeze(a, slot, ACT_THAWING);
 	if (!err && cgroup_read_frozen(s->dirfd) == 1)
 		return -EBUSY;
 	return err;
@@ -389,7 +374,7 @@ struct act_wake act_wake(struct act *a, uint32_t slot, uint64_t now)
 	if (arm == HEARTH_DISARMED || (arm == HEARTH_ARMED && !act_holds_now(a, slot, now)))
 		return out;
 	if (move(s, ACT_FROZEN, ACT_THAWING)) {
-		out.error = thaw_owned(a, slot);
+		out.error = undo_freeze(a, slot, ACT_THAWING);
 		out.thawed = !out.error;
 		return out; /* a failed write is retried by the next scan */
 	}
@@ -453,5 +438,5 @@ void act_settle(struct act *a, uint32_t slot)
 void act_resync(struct act *a, uint32_t slot)
 {
 	if (move(&a->slots[slot], ACT_FROZEN, ACT_THAWING))
-		thaw_owned(a, slot);
+		undo_freeze(a, slot, ACT_THAWING);
 }

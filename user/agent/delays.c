@@ -21,7 +21,7 @@ static const char *const NAMES[DELAY_POINTS] = {
     [DELAY_BEFORE_FROZEN] = "before_frozen",
     [DELAY_BEFORE_THAW_WRITE] = "before_thaw_write",
     [DELAY_AFTER_THAW_WRITE] = "after_thaw_write",
-    [DELAY_BEFORE_DISARM] = "before_disarm",
+    [DELAY_BEFORE_THAWED] = "before_thawed",
     [DELAY_WAKE_READ] = "wake_read",
 };
 

@@ -95,8 +95,10 @@ static int judge_socket(const struct hearth_socket *s, void *arg)
 	const struct fn_settings *set = &scan->inst->fn->settings;
 
 	if (s->family == AF_UNIX) {
-		if (s->type == SOCK_STREAM && (s->flags & HEARTH_SOCK_SERVER) &&
-		    !(scan->sources & HEARTH_SRC_UNIX) && set->unattributed != HOLD_IGNORE)
+		if (s->state == TCP_LISTEN_ && s->backlog)
+			snprintf(scan->why, sizeof(scan->why), "a connection waits to be accepted");
+		else if (s->type == SOCK_STREAM && (s->flags & HEARTH_SOCK_SERVER) &&
+			 !(scan->sources & HEARTH_SRC_UNIX) && set->unattributed != HOLD_IGNORE)
 			snprintf(scan->why, sizeof(scan->why),
 				 "it serves an AF_UNIX socket that is not watched (source = unix)");
 	} else if ((s->family == AF_INET || s->family == AF_INET6) && s->protocol == IPPROTO_TCP) {

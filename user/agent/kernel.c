@@ -8,12 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <linux/magic.h>
 
 #include <bpf/btf.h>
 #include <linux/btf.h>
@@ -22,8 +17,6 @@
 #include "lib/cgroup.h"
 #include "lib/log.h"
 #include "lib/util.h"
-
-#define BPFFS_DEFAULT "/sys/fs/bpf"
 
 /* Maps that outlive the agent. The others are scratch of one run. */
 static const char *const PINNED[] = {
@@ -41,112 +34,7 @@ static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list 
 	return 0;
 }
 
-/* ---- pin directory */
-
-static int pin_path(const struct kernel *k, const char *sub, const char *name, char out[PATH_MAX])
-{
-	int n = snprintf(out, PATH_MAX, "%s/%s%s", k->pin_dir, sub, name);
-
-	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
-static bool on_bpffs(const char *path)
-{
-	struct statfs fs;
-
-	return !statfs(path, &fs) && fs.f_type == BPF_FS_MAGIC;
-}
-
-/* systemd mounts it; a host without systemd may not have it. */
-static int mount_bpffs(const char *pin_dir)
-{
-	if (strncmp(pin_dir, BPFFS_DEFAULT "/", sizeof(BPFFS_DEFAULT)) || on_bpffs(BPFFS_DEFAULT))
-		return 0;
-	if (mount("bpf", BPFFS_DEFAULT, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
-		return -errno;
-	log_info("mounted the BPF file system on %s", BPFFS_DEFAULT);
-	return 0;
-}
-
-static int make_dir(const char *path)
-{
-	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
-}
-
-static int pin_dir_open(struct kernel *k, const char *pin_dir)
-{
-	char links[PATH_MAX];
-	int err;
-
-	k->pin_dir = strdup(pin_dir);
-	if (!k->pin_dir)
-		return -ENOMEM;
-	err = mount_bpffs(pin_dir);
-	if (!err)
-		err = make_dir(pin_dir);
-	if (!err && !on_bpffs(pin_dir)) {
-		log_error("%s: not on a BPF file system (mount -t bpf bpf %s)", pin_dir,
-			  BPFFS_DEFAULT);
-		return -EINVAL;
-	}
-	if (!err)
-		err = pin_path(k, "", "links", links);
-	if (!err)
-		err = make_dir(links);
-	if (err) {
-		log_error("%s: %s", pin_dir, strerror(-err));
-		return err;
-	}
-	k->lock_fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (k->lock_fd < 0)
-		return -errno;
-	if (flock(k->lock_fd, LOCK_EX | LOCK_NB)) {
-		log_error("%s: another hearthd uses this pin directory", pin_dir);
-		return -EBUSY;
-	}
-	return 0;
-}
-
-static void unpin_folder(int dirfd, const char *name)
-{
-	_cleanup_closedir_ DIR *d = NULL;
-	struct dirent *e;
-	int fd;
-
-	fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	d = fd < 0 ? NULL : fdopendir(fd);
-	if (!d)
-		return;
-	while ((e = readdir(d)))
-		if (e->d_name[0] != '.')
-			unlinkat(fd, e->d_name, 0);
-}
-
-/* Links first: with them the programs go, then nobody writes the maps. */
-static void unpin_all(const char *pin_dir)
-{
-	_cleanup_close_ int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	unpin_folder(fd, "links");
-	unpin_folder(fd, ".");
-}
-
-int kernel_uninstall(const char *pin_dir)
-{
-	_cleanup_close_ int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB))
-		return -EBUSY;
-	unpin_all(pin_dir);
-	unlinkat(fd, "links", AT_REMOVEDIR);
-	return rmdir(pin_dir) ? -errno : 0;
-}
-
-/* ---- layout of what is pinned */
+/* ---- load */
 
 /* The object's own hash: links that run it need not be touched. */
 static uint64_t build_hash(void)
@@ -159,65 +47,6 @@ static uint64_t build_hash(void)
 		h = (h ^ *p++) * 0x100000001b3ULL;
 	return h;
 }
-
-/* What the pinned `node` says; false if there is nothing usable. */
-static bool pinned_node(const struct kernel *k, struct hearth_node *out)
-{
-	char path[PATH_MAX];
-	uint32_t zero = 0;
-	int fd, err;
-
-	if (pin_path(k, "", "node", path))
-		return false;
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return false;
-	err = bpf_map_lookup_elem(fd, &zero, out);
-	close(fd);
-	return !err;
-}
-
-static bool same_size(const struct kernel *k, const char *map, unsigned int max_entries)
-{
-	struct bpf_map_info info = {};
-	uint32_t len = sizeof(info);
-	char path[PATH_MAX];
-	int fd, err;
-
-	if (pin_path(k, "", map, path))
-		return false;
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return false;
-	err = bpf_obj_get_info_by_fd(fd, &info, &len);
-	close(fd);
-	return !err && info.max_entries == max_entries;
-}
-
-/* Keep what is pinned if its layout is ours; else tell, and start anew. */
-static void check_pinned(struct kernel *k, const struct kernel_options *o)
-{
-	struct hearth_node node = {};
-
-	if (!pinned_node(k, &node))
-		return unpin_all(k->pin_dir);
-	if (node.abi != HEARTH_ABI)
-		log_warn("%s: layout version %u, this hearthd has %u: rebuilding (saved history is "
-			 "kept)",
-			 k->pin_dir, node.abi, HEARTH_ABI);
-	else if (!same_size(k, "instances", o->max_instances) ||
-		 !same_size(k, "functions", o->max_functions))
-		log_warn("%s: max_instances or max_functions changed: rebuilding (saved history is "
-			 "kept)",
-			 k->pin_dir);
-	else {
-		k->adopted = true;
-		return;
-	}
-	unpin_all(k->pin_dir);
-}
-
-/* ---- load */
 
 static bool has_tracepoint(const struct btf *btf, const char *name)
 {
@@ -289,7 +118,7 @@ static int set_pins(struct kernel *k)
 		map = bpf_object__find_map_by_name(k->skel->obj, PINNED[i]);
 		if (!map)
 			return -ENOENT;
-		err = pin_path(k, "", PINNED[i], path);
+		err = kernel_pin_path(k, "", PINNED[i], path);
 		if (!err)
 			err = bpf_map__set_pin_path(map, path);
 		if (err)
@@ -437,7 +266,7 @@ static int attach_hook(struct kernel *k, struct hook *h, int attach_fd, uint64_t
 	char path[PATH_MAX];
 	int err;
 
-	err = pin_path(k, "links/", h->name, path);
+	err = kernel_pin_path(k, "links/", h->name, path);
 	if (err)
 		return err;
 	if (h->why_not) {
@@ -533,15 +362,15 @@ int kernel_open(const struct kernel_options *o, struct kernel **out)
 	k->lock_fd = k->stats_fd = -1;
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 	libbpf_set_print(libbpf_print);
-	err = pin_dir_open(k, o->pin_dir);
+	err = kernel_pins_open(k, o->pin_dir);
 	if (err)
 		goto fail;
-	check_pinned(k, o);
+	kernel_pins_check(k, o);
 	err = load(k, o);
 	if (err && k->adopted) {
 		log_warn("%s: cannot go on with what is pinned: rebuilding (saved history is kept)",
 			 k->pin_dir);
-		unpin_all(k->pin_dir);
+		kernel_pins_remove(k->pin_dir);
 		k->adopted = false;
 		k->n_hooks = 0;
 		hearth_bpf__destroy(k->skel);

@@ -5,6 +5,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <limits.h>
 
 #include "agent/kernel.h"
 #include "hearth.skel.h"
@@ -32,5 +33,12 @@ struct kernel {
 	void *on_event_arg;
 	bool adopted;
 };
+
+/* kernel_pins.c. Both k-functions need k->pin_dir, which kernel_pins_open sets. */
+int kernel_pin_path(const struct kernel *k, const char *sub, const char *name, char out[PATH_MAX]);
+int kernel_pins_open(struct kernel *k, const char *pin_dir);
+/* Keep what is pinned if its layout is ours (k->adopted); else tell, and remove it. */
+void kernel_pins_check(struct kernel *k, const struct kernel_options *o);
+void kernel_pins_remove(const char *pin_dir);
 
 #endif
