@@ -56,6 +56,10 @@ static void visit_one(const char *name, api_function_fn visit, void *arg)
 	    {.cgroup = "demo/a/0", .function = name, .tier = "warm", .id = 7, .idle_s = NAN},
 	    {.cgroup = "demo/a/\xff", .function = name, .tier = "frozen", .id = 8, .hold = "io"},
 	};
+	const struct snapshot_shadow shadows[] = {
+	    {.policy = "fixed:2s", .acting = true, .cold_starts = 3, .waste_s = 8, .cost_s = 38},
+	    {.policy = "always", .cold_starts = 1, .warm_starts = 2, .waste_s = 90, .cost_s = 100},
+	};
 	const struct snapshot_function f = {.name = name,
 					    .policy = "fixed:2s",
 					    .policy_from = "config",
@@ -68,6 +72,10 @@ static void visit_one(const char *name, api_function_fn visit, void *arg)
 					    .windows = windows,
 					    .next = {"freeze", 0.25, "window closes"},
 					    .hist = {bins, 5, 7, 25, 1, 60},
+					    .memory_bytes = 1e9,
+					    .shadows = shadows,
+					    .n_shadows = strcmp(name, "broken") ? 2 : 0,
+					    .cold_cost_s = 10,
 					    .instances = instances,
 					    .n_instances = 2};
 
@@ -417,6 +425,41 @@ static void instances_are_those_of_all_functions(void **state)
 	assert_string_equal(text(json_array_get(list, 1), "cgroup"), "demo/a/?");
 	assert_string_equal(text(json_array_get(list, 1), "hold"), "io");
 	assert_true(json_is_null(json_object_get(json_array_get(list, 0), "hold")));
+	done(r);
+}
+
+static void shadows_are_those_of_functions_that_have_any(void **state)
+{
+	struct reply *r = ask("GET", "/v1/shadow", NULL);
+	const json_t *list = json_object_get(r->json, "functions"), *rows, *row;
+
+	(void)state;
+	assert_int_equal(r->status, 200);
+	assert_int_equal(json_array_size(list), ARRAY_SIZE(names) - 1);
+	assert_string_equal(text(json_array_get(list, 0), "function"), "busy");
+	rows = json_object_get(json_array_get(list, 0), "policies");
+	assert_int_equal(json_array_size(rows), 2);
+	assert_true(json_is_true(json_object_get(json_array_get(rows, 0), "acting")));
+	row = json_array_get(rows, 1);
+	assert_string_equal(text(row, "policy"), "always");
+	assert_int_equal(json_integer_value(json_object_get(row, "warm_starts")), 2);
+	assert_true(json_real_value(json_object_get(row, "cost_s")) == 100);
+	/* 90 s of one of two instances that have 1 GB together */
+	assert_true(json_real_value(json_object_get(row, "waste_gb_s")) == 45);
+	done(r);
+	done(assert_error(ask("POST", "/v1/shadow", ""), 405, "wrong-method"));
+	done(assert_error(ask("GET", "/v1/shadow?x=1", NULL), 400, "bad-request"));
+}
+
+static void one_function_comes_with_its_shadows(void **state)
+{
+	struct reply *r = ask("GET", "/v1/functions/busy", NULL);
+
+	(void)state;
+	assert_string_equal(text(json_object_get(r->json, "shadow"), "function"), "busy");
+	done(r);
+	r = ask("GET", "/v1/functions/broken", NULL);
+	assert_true(json_is_null(json_object_get(r->json, "shadow")));
 	done(r);
 }
 
@@ -1074,6 +1117,8 @@ int main(void)
 	    served(one_function_comes_with_its_histogram),
 	    served(names_may_hold_slashes_and_any_encoded_byte),
 	    served(instances_are_those_of_all_functions),
+	    served(shadows_are_those_of_functions_that_have_any),
+	    served(one_function_comes_with_its_shadows),
 	    served(status_tells_of_hooks_journal_and_itself),
 	    served(head_answers_without_a_body),
 	    served(an_unknown_function_is_answered_with_the_nearest),

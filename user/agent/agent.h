@@ -84,6 +84,9 @@ void engine_thaw_all(struct agent *a, const char *reason, bool resync);
 int engine_freeze_now(struct agent *a, struct instance *inst, char *why, size_t size);
 int engine_thaw_now(struct agent *a, struct instance *inst, const char *reason);
 
+/* Wall-clock seconds: policies may know times of day, and minutes are minutes to them. */
+double engine_policy_time(const struct agent *a, uint64_t mono_ns);
+
 /* ---- plan.c: when may it be frozen, by its policy */
 struct plan {
 	bool frozen;        /* what the windows want now */

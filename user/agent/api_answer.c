@@ -166,6 +166,12 @@ static void add_instances(const struct snapshot_function *f, void *arg)
 		json_array_append_new(arg, snapshot_instance_json(&f->instances[i]));
 }
 
+static void add_shadow(const struct snapshot_function *f, void *arg)
+{
+	if (f->n_shadows)
+		json_array_append_new(arg, snapshot_shadow_json(f));
+}
+
 static void get_function(const struct snapshot_function *f, void *arg)
 {
 	*(json_t **)arg = snapshot_function_json(f, true);
@@ -352,6 +358,8 @@ enum MHD_Result api_answer(struct api_site *site, struct MHD_Connection *conn,
 		return answer_list(site, conn, "functions", add_function);
 	case API_INSTANCES:
 		return answer_list(site, conn, "instances", add_instances);
+	case API_SHADOW:
+		return answer_list(site, conn, "functions", add_shadow);
 	case API_FUNCTION:
 		return answer_function(site, conn, route.name);
 	case API_EVENT_LOG:

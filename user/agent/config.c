@@ -15,6 +15,7 @@
 void fn_settings_done(struct fn_settings *s)
 {
 	free(s->policy);
+	free(s->shadow);
 	free(s->probe_nets);
 	for (size_t i = 0; i < ARRAY_SIZE(s->probe_ua); i++)
 		free(s->probe_ua[i]);
@@ -27,8 +28,9 @@ static int copy_settings(const struct fn_settings *from, struct fn_settings *to)
 
 	*to = *from;
 	to->policy = strdup(from->policy);
+	to->shadow = strdup(from->shadow);
 	to->probe_nets = NULL;
-	ok = to->policy;
+	ok = to->policy && to->shadow;
 	if (from->n_probe_nets) {
 		size_t bytes = from->n_probe_nets * sizeof(*to->probe_nets);
 

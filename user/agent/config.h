@@ -27,6 +27,8 @@ enum source_choice {              /* which kernel hooks count invocations */
  */
 enum hold_choice { HOLD_FREEZE, HOLD_IGNORE };
 
+#define SHADOWS_MAX 8 /* policies that run beside a function's own */
+
 enum end_choice { END_AUTO, END_DIRECTION };
 
 /* An address block whose requests wake but do not count; IPv4 as v4-mapped. */
@@ -41,6 +43,7 @@ struct probe_net {
  */
 struct fn_settings {
 	char *policy; /* a policy spec, checked at load */
+	char *shadow; /* specs with spaces between, at most SHADOWS_MAX; "": none */
 	uint64_t cold_cost_ns;
 	uint64_t debounce_ns;      /* shortest idle time before any freeze */
 	uint64_t idle_grace_ns;    /* after the last byte where ends cannot be parsed */

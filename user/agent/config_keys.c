@@ -75,6 +75,9 @@ static const struct config_key keys[] = {
 
 	{ POLICY(policy), .key = "default", .fallback = "hybrid:240", SPEC,
 	  .help = "policy of every function that has none of its own" },
+	{ POLICY(shadow), .key = "shadow", .fallback = "", .type = &config_policies,
+	  .accepted = "up to 8 policy specs with spaces between (fixed:10m hybrid:240)",
+	  .help = "policies that run beside the one that acts, for `hearth shadow`; spaces between" },
 	{ POLICY(cold_cost_ns), .key = "cold_cost", .fallback = "10m",
 	  DURATION(NSEC_PER_MSEC, DAYS_MAX),
 	  .help = "a cold start is worth this much idle time; policies that weigh costs use it" },

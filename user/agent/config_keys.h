@@ -22,7 +22,7 @@ struct config_type {
 };
 
 extern const struct config_type config_duration, config_choice, config_flag, config_number,
-    config_share, config_path, config_string, config_policy, config_probes;
+    config_share, config_path, config_string, config_policy, config_policies, config_probes;
 
 #define CONFIG_KEYS_MAX 64 /* in one section */
 

@@ -162,6 +162,39 @@ static int parse_policy(const struct config_key *key, const char *text, void *ba
 	return replace_string(key, text, base);
 }
 
+static int check_shadow(const char *spec, char *why, size_t size)
+{
+	struct hearth_policy *policy;
+	int rc = hearth_policy_parse(spec, SPEC_COLD_COST_S, &policy, why, size);
+
+	if (rc < 0)
+		return rc;
+	if (hearth_policy_needs(policy))
+		rc = wrong(why, size, "%s knows the future: only `hearth sim` can run it", spec);
+	hearth_policy_free(policy);
+	return rc;
+}
+
+static int parse_policies(const struct config_key *key, const char *text, void *base, char *why,
+			  size_t size)
+{
+	_cleanup_free_ char *copy = strdup(text);
+	char *save = NULL;
+	int n = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	for (char *w = strtok_r(copy, " \t", &save); w; w = strtok_r(NULL, " \t", &save)) {
+		int rc = check_shadow(w, why, size);
+
+		if (rc < 0)
+			return rc;
+		if (++n > SHADOWS_MAX)
+			return wrong(why, size, "has more than %d policies", SHADOWS_MAX);
+	}
+	return replace_string(key, text, base);
+}
+
 static int parse_net(const char *word, struct probe_net *net, char *why, size_t size)
 {
 	char addr[INET6_ADDRSTRLEN];
@@ -277,4 +310,5 @@ const struct config_type config_share = {parse_share};
 const struct config_type config_path = {parse_path};
 const struct config_type config_string = {parse_string};
 const struct config_type config_policy = {parse_policy};
+const struct config_type config_policies = {parse_policies};
 const struct config_type config_probes = {parse_probes};

@@ -307,8 +307,7 @@ void engine_populated(struct instance *inst, bool populated, void *arg)
 	engine_replan(a, inst);
 }
 
-/* Wall-clock seconds: policies may know times of day, and minutes are minutes to them. */
-static double policy_time(const struct agent *a, uint64_t mono_ns)
+double engine_policy_time(const struct agent *a, uint64_t mono_ns)
 {
 	return ns_to_s(mono_ns + a->wall_offset_ns);
 }
@@ -317,13 +316,20 @@ static double policy_time(const struct agent *a, uint64_t mono_ns)
 static void learn_arrival(struct agent *a, struct function *fn, const struct hearth_event *ev)
 {
 	struct hearth_arrival arrival = {
-	    .t_s = policy_time(a, ev->ts_ns),
+	    .t_s = engine_policy_time(a, ev->ts_ns),
 	    .idle_s = ev->value ? ns_to_s(ev->value) : -1,
 	    .iat_s = fn->last_arrival_ns ? ns_to_s(ev->ts_ns - fn->last_arrival_ns) : -1,
 	};
 
 	fn->last_arrival_ns = ev->ts_ns;
 	hearth_policy_observe(fn->policy, fn->policy_state, &arrival);
+	shadow_busy(fn->shadow, arrival.t_s);
+}
+
+static void learn_end(struct function *fn, double t_s)
+{
+	hearth_policy_idle(fn->policy, fn->policy_state, t_s);
+	shadow_idle(fn->shadow, t_s);
 }
 
 /*
@@ -350,7 +356,7 @@ void engine_function_event(struct agent *a, const struct hearth_event *ev)
 	if (ev->type == HEARTH_EV_BUSY && fn)
 		learn_arrival(a, fn, ev);
 	if (ev->type == HEARTH_EV_IDLE && fn) {
-		hearth_policy_idle(fn->policy, fn->policy_state, policy_time(a, ev->ts_ns));
+		learn_end(fn, engine_policy_time(a, ev->ts_ns));
 		expect_decision(a, fn);
 	}
 	if (ev->type == HEARTH_EV_FROZEN && inst && inst->cgid == ev->cgid)

@@ -18,6 +18,7 @@
 #include "agent/history.h"
 #include "agent/kernel.h"
 #include "agent/naming.h"
+#include "agent/shadow.h"
 #include "agent/state.h"
 #include "hearth/policy.h"
 
@@ -33,6 +34,7 @@ struct function {
 	struct hearth_policy *policy;
 	char *api_policy; /* spec set at run time; NULL: the configured one */
 	void *policy_state;
+	struct shadow *shadow; /* policies beside it; NULL: none */
 	struct hearth_decision decision;
 	uint64_t decided_span; /* busy_spans the decision belongs to; ~0: none */
 	unsigned int needed;   /* instances the recent peak needed at once */

@@ -126,6 +126,10 @@ int registry_set_policy(struct registry *r, struct function *fn, const char *spe
 	}
 	free(fn->api_policy);
 	fn->api_policy = copy;
+	rc = shadow_configure(&fn->shadow, hearth_policy_spec(fn->policy), fn->settings.shadow,
+			      ns_to_s(fn->settings.cold_cost_ns), ns_to_s(unix_ns()));
+	if (rc)
+		log_error("%s: shadow policies: %s", fn->name, strerror(-rc));
 	return 0;
 }
 
@@ -162,6 +166,7 @@ void registry_function_done(struct function *fn)
 {
 	hearth_policy_free(fn->policy);
 	free(fn->policy_state);
+	shadow_free(fn->shadow);
 	free(fn->api_policy);
 	fn_settings_done(&fn->settings);
 	free(fn);

@@ -49,6 +49,17 @@ struct snapshot_next {
 	const char *reason;
 };
 
+/* What one policy would have cost, had it acted; times are the function's as one unit. */
+struct snapshot_shadow {
+	const char *policy; /* spec, canonical */
+	bool acting;        /* the one in force, charged like the others */
+	uint64_t cold_starts;
+	uint64_t warm_starts;
+	uint64_t loads; /* ahead of an arrival */
+	double waste_s; /* idle, but loaded */
+	double cost_s;  /* waste_s and the cold starts at their price */
+};
+
 struct snapshot_function {
 	const char *name;
 	const char *policy;          /* the spec in force, canonical */
@@ -82,6 +93,10 @@ struct snapshot_function {
 	uint64_t unbinned;       /* idle times lost to a change of geometry */
 	const struct snapshot_instance *instances;
 	size_t n_instances;
+	const struct snapshot_shadow *shadows; /* the acting policy first */
+	size_t n_shadows;                      /* 0: no shadow policy is configured */
+	double shadow_since_s;                 /* when their counters began */
+	double cold_cost_s;                    /* what a cold start is worth */
 };
 
 struct snapshot_hook {

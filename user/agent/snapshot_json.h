@@ -17,6 +17,9 @@ json_t *snapshot_instance_json(const struct snapshot_instance *i);
 /* with_histogram: also the bins. */
 json_t *snapshot_function_json(const struct snapshot_function *f, bool with_histogram);
 
+/* What its policies would have cost; null if no shadow runs beside its own. */
+json_t *snapshot_shadow_json(const struct snapshot_function *f);
+
 json_t *snapshot_status_json(const struct snapshot_status *s);
 
 json_t *snapshot_entry_json(const struct journal_entry *e);

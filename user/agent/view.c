@@ -198,6 +198,7 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	_cleanup_free_ struct snapshot_instance *instances =
 	    calloc(MAX(fn->n_instances, 1u), sizeof(*instances));
 	uint64_t now = now_ns(), seen = MAX(slot->last_busy_ns, slot->last_idle_ns);
+	struct snapshot_shadow shadows[SHADOW_ROWS];
 	struct snapshot_function out = {};
 	const struct instance *i;
 	float us[WAKE_SAMPLES];
@@ -242,6 +243,10 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	out.windows = d->w;
 	view_next(fn, now, &out.next);
 	out.instances = instances;
+	out.shadows = shadows;
+	out.n_shadows =
+	    shadow_view(fn->shadow, engine_policy_time(a, now), shadows, &out.shadow_since_s);
+	out.cold_cost_s = ns_to_s(fn->settings.cold_cost_ns);
 	visit(&out, arg);
 	return 0;
 }

@@ -77,6 +77,14 @@ void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, doub
 	l->end_s = t_s + busy_s;
 }
 
+void lane_idle(struct lane *l, const struct hearth_policy *p, double t_s)
+{
+	if (!l->tally.arrivals)
+		return;
+	l->end_s = t_s;
+	hearth_policy_idle(p, l->state, t_s);
+}
+
 void lane_finish(struct lane *l, const struct hearth_policy *p, double end_s)
 {
 	struct hearth_decision d;

@@ -31,7 +31,10 @@ void lane_free(struct lane *l);
 /* An arrival at t_s, not before the one before it, that runs for busy_s. */
 void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, double busy_s);
 
-/* Charge the time after the last arrival up to the end of the trace. */
+/* Live, where an arrival's busy_s is INFINITY until its end is known: nothing is in flight now. */
+void lane_idle(struct lane *l, const struct hearth_policy *p, double t_s);
+
+/* Charge the time after the last arrival up to the end of the trace, or to now, on a copy. */
 void lane_finish(struct lane *l, const struct hearth_policy *p, double end_s);
 
 #endif
