@@ -30,6 +30,15 @@
 	"\"why\":\"frozen: outside its windows\",\"instances\":[{\"cgroup\":\"demo/resize-a/0\","  \
 	"\"tier\":\"frozen\",\"idle_s\":12.3,\"hold\":\"a shell entered\"}]"
 
+#define SHADOW_ROW(policy, acting, cold)                                                           \
+	"{\"policy\":\"" policy "\",\"acting\":" acting ",\"cold_starts\":" cold                   \
+	",\"warm_starts\":7,\"loads\":0,\"waste_s\":90.0,\"waste_gb_s\":4.5,\"cost_s\":150.0}"
+
+#define SHADOW_A                                                                                   \
+	"{\"function\":\"a\",\"since_at_s\":1769003599.2,\"cold_cost_s\":60.0,\"policies\":"       \
+	"[" SHADOW_ROW("fixed:1m", "true", "2") "," SHADOW_ROW("always", "false", "1") "]}"
+#define SHADOW_B "{\"function\":\"b\",\"policies\":[" SHADOW_ROW("always", "true", "1") "]}"
+
 static const struct {
 	const char *request; /* start of the request */
 	const char *status;
@@ -59,6 +68,7 @@ static const struct {
      "\"drops\":[{\"reason\":\"events-ring-full\",\"count\":12}],"
      "\"maps\":[{\"name\":\"cgroups\",\"used\":12,\"max\":8192}],"
      "\"notices\":[{\"name\":\"adoption\",\"reason\":\"no iter/task_file\"}]}"},
+    {"GET /v1/shadow ", "200 OK", "{\"functions\":[" SHADOW_A "," SHADOW_B "]}"},
     {"POST /v1/functions/resize-a/freeze ", "409 Conflict",
      "{\"error\":{\"code\":\"not-now\",\"message\":\"2 requests in flight\"}}"},
     {"POST /v1/functions/resize-a/pin ", "200 OK",
@@ -263,6 +273,24 @@ static void status_tells_what_is_wrong_or_off(void **state)
 	expect(s, "status", CLI_OK, "adoption: no iter/task_file", "");
 }
 
+static void shadow_compares_what_acts_with_each_policy(void **state)
+{
+	const char *s = socket_of(state);
+
+	expect(s, "shadow", CLI_OK, "what acts                            2         3        14",
+	       "");
+	expect(s, "shadow", CLI_OK, "always                               2         2        14",
+	       "");
+	expect(s, "shadow", CLI_OK, "fixed:1m                             1         2         7",
+	       "");
+	expect(s, "shadow", CLI_OK, "a cold start is worth 1m", "");
+	expect(s, "shadow", CLI_OK, "* fixed:1m                             2         7", "");
+	expect(s, "shadow", CLI_OK, "1m30s      4.50     2m30s", "");
+	expect(s, "shadow --json", CLI_OK, "\"cold_cost_s\": 60.0", "");
+	expect(s, "shadow resize-a", CLI_OK, "no shadow policies", "");
+	expect(s, "shadow resize", CLI_FAILED, "", "did you mean resize-a?");
+}
+
 static void changes_report_what_the_agent_says(void **state)
 {
 	struct stand_in *s = *state;
@@ -358,6 +386,7 @@ int main(void)
 	    cmocka_unit_test(show_draws_windows_histogram_and_instances),
 	    cmocka_unit_test(explain_tells_why_and_what_next),
 	    cmocka_unit_test(status_tells_what_is_wrong_or_off),
+	    cmocka_unit_test(shadow_compares_what_acts_with_each_policy),
 	    cmocka_unit_test(changes_report_what_the_agent_says),
 	    cmocka_unit_test(a_wrong_policy_is_never_sent),
 	    cmocka_unit_test(errors_tell_what_to_do_next),

@@ -29,6 +29,7 @@ extern const struct cli_option cmd_events_options[];
 /* freeze, thaw, pin, unpin */
 int cmd_change(struct cli *cli);
 int cmd_policy(struct cli *cli);
+int cmd_shadow(struct cli *cli);
 int cmd_doctor(struct cli *cli);
 int cmd_config(struct cli *cli);
 int cmd_demo(struct cli *cli);
