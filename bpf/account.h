@@ -58,7 +58,7 @@ static __always_inline void emit_quietly(__u32 type, __u64 now, const struct hea
 {
 	__u64 wakeup = BPF_RB_NO_WAKEUP;
 
-	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > 512 * 1024)
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENTS_HALF)
 		wakeup = BPF_RB_FORCE_WAKEUP;
 	emit(type, now, ctl->cgid, slot, ctl->function, value, wakeup);
 }
@@ -243,23 +243,22 @@ static __always_inline void touch_loose(struct hearth_instance *inst, __u64 now)
 }
 
 /*
- * Start the request or probe of a connection that has none; false if it has
- * one. `source` is what an invocation of this kind is counted by: where the
- * instance does not count by it, the request only holds and wakes, as a probe.
+ * Start the request or probe of a connection, unless it is in one. `source` is what an invocation
+ * of this kind is counted by: where the instance does not count by it, the request only holds and
+ * wakes, as a probe.
  */
-static __always_inline bool conn_begin(struct conn *c, struct hearth_instance *inst, __u64 now,
+static __always_inline void conn_begin(struct conn *c, struct hearth_instance *inst, __u64 now,
 				       __u32 source, bool probe)
 {
 	struct hearth_control *ctl = control_of(c->slot);
 	__u32 phase = probe || (ctl && !(ctl->sources & source)) ? CONN_PROBE : CONN_REQUEST;
 
 	if (__sync_val_compare_and_swap(&c->phase, CONN_IDLE, phase) != CONN_IDLE)
-		return false;
+		return;
 	if (phase == CONN_PROBE)
 		probe_begin(inst, c->slot, now);
 	else
 		account_begin(inst, c->slot, now, true);
-	return true;
 }
 
 /* End whatever the connection is in; the swap makes it once. */

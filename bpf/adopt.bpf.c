@@ -299,18 +299,19 @@ int hearth_repair(struct hearth_repair *fix)
 	if (!inst || !ctl || inst->begins != fix->begins || inst->ends != fix->ends ||
 	    inst->probe_begins != fix->probe_begins)
 		return 0;
-	if (inst->probes != fix->probes || inst->outsiders != fix->outsiders) {
-		inst->probes = fix->probes;
-		inst->outsiders = fix->outsiders;
-		fix->repaired = 1;
-	}
-	if (fix->seen == fix->inflight)
+	if (fix->seen_probes != fix->probes)
+		fix->repaired |= __sync_val_compare_and_swap(&inst->probes, fix->seen_probes,
+							     fix->probes) == fix->seen_probes;
+	if (fix->seen_outsiders != fix->outsiders)
+		fix->repaired |= __sync_val_compare_and_swap(&inst->outsiders, fix->seen_outsiders,
+							     fix->outsiders) == fix->seen_outsiders;
+	if (fix->seen_inflight == fix->inflight)
 		return 0;
 	/* Added, not set: a begin raises inflight just before begins. */
 	fix->repaired = 1;
 	inst->requests = fix->requests;
-	before = __sync_fetch_and_add(&inst->inflight, fix->inflight - fix->seen);
-	now = before + fix->inflight - fix->seen;
+	before = __sync_fetch_and_add(&inst->inflight, fix->inflight - fix->seen_inflight);
+	now = before + fix->inflight - fix->seen_inflight;
 	fn = bpf_map_lookup_elem(&functions, &ctl->function);
 	if (!fn)
 		return 0;

@@ -11,6 +11,8 @@
 
 #define MAP __weak SEC(".maps")
 
+#define EVENTS_HALF (512 * 1024) /* bytes in the ring that wake the agent before its tick */
+
 /* cgroup id -> instance; nested cgroups have the entry of their instance. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -96,7 +98,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1024 * 1024);
+	__uint(max_entries, 2 * EVENTS_HALF);
 } events MAP;
 
 enum conn_phase {

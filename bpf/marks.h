@@ -22,8 +22,9 @@ static __always_inline void mark_settle(const struct hearth_mark *mark, __u32 tg
 		return;
 	if (mark->kind == HEARTH_MARK_INVOCATION)
 		account_end(inst, mark->slot, now, false);
-	else if (mark->kind == HEARTH_MARK_OUTSIDE)
-		__sync_fetch_and_add(&inst->outsiders, -1);
+	else if (mark->kind == HEARTH_MARK_OUTSIDE &&
+		 __sync_fetch_and_add(&inst->outsiders, -1) <= 0)
+		__sync_fetch_and_add(&inst->outsiders, 1); /* a repair came between */
 }
 
 /* Delete a mark; whoever deletes it settles it, so it happens once. */

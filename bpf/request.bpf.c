@@ -176,7 +176,7 @@ static __always_inline void remember_third_ack(struct __sk_buff *skb, const stru
 		return;
 	third->probe = look_at_request(skb, seg, listener, &req);
 	third->req = req;
-	third->in_nxt = seg->seq + seg->len;
+	third->in_nxt = seg->seq + seg->len + !!(seg->flags & TCP_SYN);
 	third->port = seg->port;
 }
 
@@ -222,7 +222,7 @@ static __always_inline void listener_ingress(struct __sk_buff *skb, struct bpf_s
 		return;
 	if (seg.flags & TCP_SYN)
 		hold(inst, c->slot, &inst->last_syn_ns, bpf_ktime_get_ns(), HEARTH_WAKE_SYN);
-	else
+	if (seg.len) /* on the third ACK, or on the SYN itself (fast open) */
 		remember_third_ack(skb, &seg, c);
 }
 
@@ -257,6 +257,14 @@ static __always_inline void more_ingress(struct __sk_buff *skb, const struct seg
 		c->flags |= CONN_MORE;
 }
 
+/* The hook runs before TCP looks at sequence numbers: what it will refuse is nothing to us. */
+static __always_inline bool out_of_window(struct bpf_sock *sk, __u32 seq)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	return tp && after(seq, tp->rcv_wup + tp->rcv_wnd);
+}
+
 /* No new payload passes an armed instance in silence: it is a begin, or it holds. */
 static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf_sock *sk,
 					       struct conn *c, struct hearth_instance *inst)
@@ -272,10 +280,16 @@ static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf
 	tp = bpf_tcp_sock(sk);
 	if (!tp)
 		return;
-	/* New payload only: no retransmission, no keep-alive probe. */
+	/* New payload only: no retransmission, no keep-alive probe ... */
 	end = seg.seq + seg.len;
-	if (!after(end, tp->rcv_nxt) || (c->seen && !after(end, c->in_nxt)))
+	if (!after(end, tp->rcv_nxt) || out_of_window(sk, seg.seq))
 		return;
+	/* ... but a number ahead of what TCP has taken may be forged: it only holds. */
+	if (c->seen && !after(end, c->in_nxt)) {
+		hold(inst, c->slot, &inst->last_loose_ns, bpf_ktime_get_coarse_ns(),
+		     HEARTH_WAKE_BEGIN);
+		return;
+	}
 	c->in_nxt = end;
 	c->seen = 1;
 	if (c->phase != CONN_IDLE)
@@ -422,7 +436,7 @@ int hearth_egress(struct __sk_buff *skb)
 		if (!late && answer_ends(skb, &seg, c))
 			ends = true;
 		if (late || is_loose(c) || c->out_framing == FRAMING_DIRECTION ||
-		    (ends && (c->flags & CONN_MORE)))
+		    (ends && ((c->flags & CONN_MORE) || c->in_framing == FRAMING_CHUNKED)))
 			touch_loose(inst, bpf_ktime_get_coarse_ns());
 	}
 	if (ends && c->phase != CONN_IDLE)

@@ -182,8 +182,10 @@ struct hearth_repair {
 	__u64 begins; /* as read before the scan */
 	__u64 ends;
 	__u64 probe_begins;
-	__s32 seen;     /* inflight, as read before the scan */
-	__s32 inflight; /* what the scan counted */
+	__s32 seen_inflight; /* as read before the scan ... */
+	__s32 seen_probes;
+	__s32 seen_outsiders;
+	__s32 inflight; /* ... and what the scan counted */
 	__s32 requests;
 	__s32 probes;
 	__s32 outsiders;
@@ -245,7 +247,7 @@ HEARTH_SIZE(hearth_mark, 32);
 HEARTH_SIZE(hearth_node, 32);
 HEARTH_SIZE(hearth_socket, 56);
 HEARTH_SIZE(hearth_recount, 16);
-HEARTH_SIZE(hearth_repair, 56);
+HEARTH_SIZE(hearth_repair, 64);
 HEARTH_SIZE(hearth_event, 40);
 HEARTH_SIZE(hearth_wake, 16);
 

@@ -262,6 +262,41 @@ def test_instance_inside_a_frozen_one_runs():
         outer.end()
 
 
+def test_holder_of_a_lock_that_others_wait_for_is_thawed(world):
+    with tempfile.NamedTemporaryFile() as shared:
+        server = frozen_server(world, "locker", prefix=["flock", shared.name])
+        with subprocess.Popen(["flock", shared.name, "true"]) as waiter:
+            wait_for(lambda: not world.subtree.frozen(server.cgroup), 20, "thawed for the waiter")
+            wait_for(lambda: world.function("locker")["next"]["reason"].endswith("file lock it holds"), 5, "the reason")
+            waiter.kill()
+        world.wait_tier("locker", "frozen")
+
+
+def test_threaded_cgroup_inside_an_instance_does_not_hold_it(world):
+    server = world.serve("threads")
+    inner = world.subtree.make("fn/threads/1/pool")
+    (inner / "cgroup.type").write_text("threaded")
+    assert get(server)[0] == 200
+    try:
+        world.wait_tier("threads", "frozen")
+        assert get(server)[0] == 200
+    finally:
+        inner.rmdir()
+    server.end()
+
+
+def test_wrapper_of_an_activated_server_is_not_an_invocation():
+    """Its listener was made elsewhere, so it says nothing of whether the instance is up."""
+    with World(quick({"unattributed": "ignore"})) as world, \
+            socket.create_server(("127.0.0.1", 0)) as listener:
+        fd = listener.fileno()
+        server = world.serve("activated", args=["--fd", fd], pass_fds=[fd],
+                             prefix=["sh", "-c", '"$@" & wait', "sh"])
+        function = world.function("activated")
+        assert (function["invocations"], function["inflight"]) == (0, 0)
+        server.end()
+
+
 def test_excluded_function_is_not_frozen_by_hand():
     with World(quick(**{"function kept": {"exclude": "yes"}})) as world:
         server = world.serve("kept")

@@ -92,3 +92,30 @@ def test_answer_with_trailers_ends_with_the_next_request(world):
         assert client.get()[0] == 200
         world.wait_counts("trailers", 2, 0)
     server.end()
+
+
+def test_request_pipelined_behind_a_chunked_one_keeps_its_grace(world):
+    server = world.serve("behind-chunked")
+    assert get(server)[0] == 200
+    world.wait_tier("behind-chunked", "frozen")
+    with Client(server, "tcp4") as client:
+        client.send(CHUNKED + b"5\r\nhello\r\n0\r\n\r\nGET /?hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.response()[0] == 200
+        server.expect("held")
+        stays_thawed(world, "behind-chunked", server)
+        server.release()
+        assert client.response()[0] == 200
+    server.end()
+
+
+def test_forged_segments_neither_count_nor_deafen(world):
+    """Any sequence number may come from anybody; what TCP refuses must not matter to the hook."""
+    server = world.serve("forged")
+    with Client(server, "tcp4") as client:
+        assert client.get()[0] == 200
+        world.wait_tier("forged", "frozen")
+        for quarter in range(1, 4):
+            client.forge(b"x" * 10, -(quarter << 30))
+        assert client.get() == (200, b"hello\n")
+        world.wait_counts("forged", 2, 0)
+    server.end()

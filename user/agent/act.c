@@ -116,11 +116,14 @@ void act_retire(struct act *a, uint32_t slot)
 {
 	struct slot *s = &a->slots[slot];
 	struct grave *g;
+	int was;
 
-	if (atomic_exchange(&s->state, ACT_NONE) == ACT_NONE)
+	was = atomic_exchange(&s->state, ACT_NONE);
+	if (was == ACT_NONE)
 		return;
 	__atomic_store_n(&a->maps->controls[slot].armed, HEARTH_DISARMED, __ATOMIC_SEQ_CST);
-	guard_table_clear(a->guard, slot);
+	if (was != ACT_FROZEN) /* else it could not be thawed: the guard's table names it still */
+		guard_table_clear(a->guard, slot);
 	g = malloc(sizeof(*g));
 	if (!g)
 		return; /* two fds leak; closing them now could hit the wake thread */
@@ -420,7 +423,8 @@ bool act_foreign_write(struct act *a, uint32_t slot, bool certain)
 		disown(a, slot, ACT_FOREIGN);
 		return true;
 	}
-	if (value != 0)
+	/* A 0 on a slot that was asked for is the wake thread's, and it will see to it. */
+	if (value != 0 || armed(a, slot) == HEARTH_WOKEN)
 		return false;
 	if (move(s, ACT_FOREIGN, ACT_THAWED))
 		return true;

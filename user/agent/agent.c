@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -253,20 +252,37 @@ static bool needs_recount(const struct agent *a, const struct instance *inst, ui
 	const struct hearth_instance *s = &a->maps->instances[inst->slot];
 	uint64_t last = MAX(MAX(s->last_begin_ns, s->last_end_ns), s->last_loose_ns);
 
-	return (s->inflight > 0 || s->probes > 0 || s->outsiders > 0) && now > last + QUIET_NS;
+	return (s->inflight != 0 || s->probes != 0 || s->outsiders != 0) && now > last + QUIET_NS;
+}
+
+/* Busy, and no instance of it is: the counter would keep it from learning. */
+static bool leaks_busy(const struct agent *a, const struct function *fn)
+{
+	const struct instance *inst;
+
+	if (!a->maps->functions[fn->index].busy)
+		return false;
+	for (inst = fn->instances; inst; inst = inst->next)
+		if (a->maps->instances[inst->slot].inflight > 0)
+			return false;
+	return true;
 }
 
 static void on_recount(uv_timer_t *timer)
 {
 	struct agent *a = timer->data;
+	struct function *fn, *next, *fns = registry_functions(a->registry);
 	struct instance *inst, *tmp, *all = registry_instances(a->registry);
 	uint64_t now = now_ns();
 	bool needed = false;
 	int n;
 
 	check_drops(a);
+	engine_check_locks(a);
 	HASH_ITER (hh, all, inst, tmp)
 		needed = needed || needs_recount(a, inst, now);
+	HASH_ITER (hh, fns, fn, next)
+		needed = needed || leaks_busy(a, fn);
 	if (!needed)
 		return;
 	n = kernel_recount(a->kernel);
@@ -286,14 +302,6 @@ static void on_resync(uv_timer_t *timer)
 }
 
 /* ---- what is learned */
-
-static uint64_t unix_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 static void on_saved(int rc, void *arg)
 {

@@ -38,11 +38,6 @@ static const struct {
     [API_POLICY] = {"policy", "PUT"},
 };
 
-const char *api_change_name(enum api_change change)
-{
-	return changes[change].name;
-}
-
 static int refuse(struct api_misroute *why, unsigned int status, const char *code,
 		  const char *accepted, const char *fmt, ...) _printf_(5, 6);
 

@@ -63,7 +63,4 @@ int api_body_parse(enum api_change change, const char *body, size_t len, char sp
 /* For a name nobody has: the method, if it reads as NAME/freeze and the like; else NULL. */
 const char *api_route_other_method(const char *name);
 
-/* "freeze", "thaw", ... "policy": the last part of the path. */
-const char *api_change_name(enum api_change change);
-
 #endif

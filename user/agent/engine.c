@@ -11,12 +11,14 @@
 #include <sys/inotify.h>
 
 #include "agent/agent.h"
+#include "agent/locks.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/util.h"
 
 #define RECHECK_NS (250 * NSEC_PER_MSEC)
+#define LOCKS_NS   (5 * NSEC_PER_SEC) /* after a thaw for somebody who waits for a file lock */
 #define FOREIGN_NS (5 * NSEC_PER_SEC) /* between two looks at a freezer that is not ours */
 
 static void step(uv_timer_t *timer);
@@ -84,8 +86,6 @@ static int try_freeze(struct agent *a, struct instance *inst, enum journal_actor
 {
 	struct act_freeze f = act_freeze(a->act, inst->slot, a->config->freeze_timeout_ns);
 
-	engine_inotify(a);
-	act_settle(a->act, inst->slot);
 	if (!f.refusal) {
 		inst->hold[0] = '\0';
 		inst->frozen_at_ns = now_ns();
@@ -93,8 +93,11 @@ static int try_freeze(struct agent *a, struct instance *inst, enum journal_actor
 		inst->fn->freezes++;
 		a->freezes++;
 		note(a, inst, JOURNAL_FREEZE, actor, reason, f.took_ns, 0);
-		return 0;
 	}
+	engine_inotify(a);
+	act_settle(a->act, inst->slot);
+	if (!f.refusal)
+		return 0;
 	if (f.refusal == ACT_GONE)
 		return -ENOENT;
 	snprintf(inst->hold, sizeof(inst->hold), "%s", act_refusal_text(f.refusal));
@@ -167,6 +170,28 @@ static void would_freeze(struct agent *a, struct instance *inst, const char *rea
 	inst->noted_begins = begins;
 	plan_next(inst, now + MAX(inst->fn->settings.debounce_ns, NSEC_PER_SEC), "would-freeze",
 		  reason);
+}
+
+/* A frozen holder of a file lock would stop whoever waits for it: thaw, and try later. */
+static bool free_waiters(struct agent *a, struct instance *inst)
+{
+	pid_t holder = locks_blocking("/proc", inst->path);
+
+	if (!holder)
+		return false;
+	thaw(a, inst, JOURNAL_BY_ENGINE, "somebody waits for a file lock it holds");
+	plan_next(inst, now_ns() + LOCKS_NS, "hold", "somebody waits for a file lock it holds");
+	return true;
+}
+
+/* Waiters may also come while it is frozen. */
+void engine_check_locks(struct agent *a)
+{
+	struct instance *inst, *tmp, *all = registry_instances(a->registry);
+
+	HASH_ITER (hh, all, inst, tmp)
+		if (act_state(a->act, inst->slot) == ACT_FROZEN)
+			free_waiters(a, inst);
 }
 
 static void step_warm(struct agent *a, struct instance *inst, uint64_t now)
@@ -343,7 +368,7 @@ static void expect_decision(struct agent *a, struct function *fn)
 	struct instance *inst;
 
 	for (inst = fn->instances; inst; inst = inst->next)
-		if (act_state(a->act, inst->slot) == ACT_THAWED &&
+		if (act_state(a->act, inst->slot) == ACT_THAWED && !inst->hold[0] &&
 		    (!inst->next_at_ns || inst->next_at_ns > soon))
 			plan_next(inst, soon, "hold", "its next window is being decided");
 }

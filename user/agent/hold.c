@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include "agent/agent.h"
 #include "lib/cgroup.h"
@@ -19,10 +20,6 @@
 #define RECHECK_NS    (250 * NSEC_PER_MSEC) /* least time between two looks at a busy instance */
 #define SOCKET_MIN_NS (2 * NSEC_PER_SEC)    /* first pause after a socket held it, then doubling */
 #define SOCKET_MAX_NS (60 * NSEC_PER_SEC)
-
-#define TCP_ESTABLISHED_ 1
-#define TCP_SYN_SENT_    2
-#define TCP_LISTEN_      10
 
 static struct hold free_to_go(void)
 {
@@ -67,7 +64,7 @@ static void judge_tcp(const struct hearth_socket *s, struct socket_scan *scan)
 	char remote[80];
 
 	if (s->flags & HEARTH_SOCK_SERVER) {
-		if (s->state == TCP_LISTEN_ && s->backlog)
+		if (s->state == TCP_LISTEN && s->backlog)
 			snprintf(scan->why, sizeof(scan->why), "a connection waits to be accepted");
 		else if (!(s->flags & HEARTH_SOCK_ATTRIBUTED) && set->unattributed != HOLD_IGNORE)
 			snprintf(scan->why, sizeof(scan->why),
@@ -81,7 +78,7 @@ static void judge_tcp(const struct hearth_socket *s, struct socket_scan *scan)
 				 s->local_port);
 		return;
 	}
-	if ((s->state != TCP_ESTABLISHED_ && s->state != TCP_SYN_SENT_) ||
+	if ((s->state != TCP_ESTABLISHED && s->state != TCP_SYN_SENT) ||
 	    set->outbound == HOLD_IGNORE)
 		return;
 	remote_text(s, remote, sizeof(remote));
@@ -95,7 +92,7 @@ static int judge_socket(const struct hearth_socket *s, void *arg)
 	const struct fn_settings *set = &scan->inst->fn->settings;
 
 	if (s->family == AF_UNIX) {
-		if (s->state == TCP_LISTEN_ && s->backlog)
+		if (s->state == TCP_LISTEN && s->backlog)
 			snprintf(scan->why, sizeof(scan->why), "a connection waits to be accepted");
 		else if (s->type == SOCK_STREAM && (s->flags & HEARTH_SOCK_SERVER) &&
 			 !(scan->sources & HEARTH_SRC_UNIX) && set->unattributed != HOLD_IGNORE)
@@ -143,7 +140,8 @@ static int scan_cgroup(int fd, uint64_t id, const char *path, void *arg)
 	err = cgroup_procs(fd, scan_process, arg);
 	if (p->sockets->why[0])
 		return 1;
-	return err == -ENOENT ? 0 : MIN(err, 0);
+	/* A threaded cgroup: its processes are listed by the domain above. */
+	return err == -ENOENT || err == -EOPNOTSUPP ? 0 : MIN(err, 0);
 }
 
 static struct hold hold_sockets(struct agent *a, struct instance *inst, uint64_t now)
@@ -167,15 +165,12 @@ static struct hold hold_sockets(struct agent *a, struct instance *inst, uint64_t
 
 /* ---- CPU: two looks at cpu.stat, both since it was last active */
 
-static struct hold hold_cpu(struct agent *a, struct instance *inst, uint64_t idle_since_ns,
-			    uint64_t now)
+static struct hold hold_cpu(struct instance *inst, uint64_t idle_since_ns, uint64_t now)
 {
 	const struct fn_settings *set = &inst->fn->settings;
 	uint64_t span = MAX(MIN(set->debounce_ns / 2, NSEC_PER_SEC), RECHECK_NS), usec, used;
-	double share;
-
-	(void)a;
 	int err = cgroup_cpu_usec(inst->fd, &usec);
+	double share;
 
 	if (err == -ENOENT)
 		return free_to_go(); /* vanished: the freeze will tell */
@@ -242,6 +237,8 @@ static struct hold hold_host(struct agent *a, struct instance *inst, uint64_t no
 		return held(UINT64_MAX, "pinned");
 	if (!inst->populated)
 		return held(UINT64_MAX, "it has no processes");
+	if (inst->stopped) /* by what we were told; a record may have been lost */
+		inst->stopped = cgroup_read_frozen(inst->fd) == 1;
 	if (inst->stopped)
 		return held(now + 5 * NSEC_PER_SEC,
 			    "an ancestor cgroup is frozen by somebody else");
@@ -262,7 +259,7 @@ struct hold hold_of(struct agent *a, struct instance *inst, uint64_t now, bool b
 	if (!h.text[0] && !by_hand)
 		h = hold_caution(a, inst, now);
 	if (!h.text[0] && !by_hand)
-		h = hold_cpu(a, inst, MAX(slot->last_end_ns, inst->thawed_ns), now);
+		h = hold_cpu(inst, MAX(slot->last_end_ns, inst->thawed_ns), now);
 	if (!h.text[0])
 		h = hold_sockets(a, inst, now);
 	return h;

@@ -434,11 +434,10 @@ bool kernel_adopted(const struct kernel *k)
 	return k->adopted;
 }
 
-int kernel_events_subscribe(struct kernel *k, kernel_event_fn fn, void *arg)
+void kernel_events_subscribe(struct kernel *k, kernel_event_fn fn, void *arg)
 {
 	k->on_event = fn;
 	k->on_event_arg = arg;
-	return 0;
 }
 
 int kernel_events_fd(const struct kernel *k)

@@ -80,7 +80,7 @@ int kernel_sockets(struct kernel *k, pid_t pid, kernel_socket_fn fn, void *arg);
 int kernel_recount(struct kernel *k);
 
 typedef int (*kernel_event_fn)(const struct hearth_event *ev, void *arg);
-int kernel_events_subscribe(struct kernel *k, kernel_event_fn fn, void *arg);
+void kernel_events_subscribe(struct kernel *k, kernel_event_fn fn, void *arg);
 int kernel_events_fd(const struct kernel *k); /* readable: call consume */
 int kernel_events_consume(struct kernel *k);
 int kernel_wakes_map(const struct kernel *k); /* for the wake thread's own reader */

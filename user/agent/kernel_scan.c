@@ -156,7 +156,7 @@ int kernel_sockets(struct kernel *k, pid_t pid, kernel_socket_fn fn, void *arg)
 
 struct seen_counters {
 	uint64_t begins, ends, probe_begins;
-	int32_t inflight;
+	int32_t inflight, probes, outsiders;
 };
 
 /* The kernel writes the context back to where it came from. */
@@ -188,7 +188,9 @@ static int repair(struct kernel *k, uint32_t slot, const struct seen_counters *b
 	    .begins = before->begins,
 	    .ends = before->ends,
 	    .probe_begins = before->probe_begins,
-	    .seen = before->inflight,
+	    .seen_inflight = before->inflight,
+	    .seen_probes = before->probes,
+	    .seen_outsiders = before->outsiders,
 	    .inflight = (int32_t)(found->requests + found->execs),
 	    .requests = (int32_t)found->requests,
 	    .probes = (int32_t)found->probes,
@@ -214,6 +216,8 @@ static void look(struct kernel *k, struct seen_counters *out)
 		    .ends = __atomic_load_n(&i->ends, __ATOMIC_SEQ_CST),
 		    .probe_begins = __atomic_load_n(&i->probe_begins, __ATOMIC_SEQ_CST),
 		    .inflight = __atomic_load_n(&i->inflight, __ATOMIC_SEQ_CST),
+		    .probes = __atomic_load_n(&i->probes, __ATOMIC_SEQ_CST),
+		    .outsiders = __atomic_load_n(&i->outsiders, __ATOMIC_SEQ_CST),
 		};
 }
 
@@ -243,8 +247,8 @@ static int repair_busy(struct kernel *k)
 
 		fn = &k->maps.functions[i];
 		was = __atomic_load_n(&fn->busy, __ATOMIC_SEQ_CST);
-		/* Busy when it is not: nothing else is a leak that lasts. */
-		if (was <= busy[i] || before[i] != fn->invocations)
+		/* Too high or below nothing: what else differs is only being counted. */
+		if ((was <= busy[i] && was >= 0) || before[i] != fn->invocations)
 			continue;
 		fn->last_idle_ns = fn->last_idle_ns ? fn->last_idle_ns : fn->last_busy_ns;
 		repaired += __atomic_compare_exchange_n(&fn->busy, &was, busy[i], false,

@@ -91,9 +91,11 @@ int ops_change(void *ctx, enum api_change change, const char *name, const char *
 	       const struct api_peer *peer, struct api_answer *answer)
 {
 	struct agent *a = ctx;
-	struct function *fn = registry_function(a->registry, name);
+	struct function *fn;
 
-	(void)peer;
+	(void)peer; /* the API journals who asked */
+	kernel_events_consume(a->kernel);
+	fn = registry_function(a->registry, name);
 	if (!fn)
 		return -ENOENT;
 	switch (change) {

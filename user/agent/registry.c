@@ -2,6 +2,7 @@
 /* Instances: from a cgroup that a rule names to a live slot, and back. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -175,8 +176,11 @@ struct adoption {
 static int adopt_socket(const struct hearth_socket *s, void *arg)
 {
 	struct adoption *a = arg;
+	struct hearth_ref ref;
 
-	if ((s->flags & HEARTH_SOCK_SERVER) && s->state == 10)
+	/* One made elsewhere (socket activation) says nothing of whether it is up. */
+	if ((s->flags & HEARTH_SOCK_SERVER) && s->state == TCP_LISTEN &&
+	    !kernel_ref_get(a->r->o.kernel, s->cgid, &ref) && ref.slot == a->inst->slot)
 		a->listens = true;
 	return 0;
 }
@@ -241,12 +245,14 @@ void registry_adopt(struct registry *r, struct instance *inst)
 static struct instance *outer_of(struct registry *r, int fd)
 {
 	_cleanup_close_ int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct instance *outer;
 	struct hearth_ref ref;
 	uint64_t id;
 
 	if (parent < 0 || cgroup_id_of_fd(parent, &id) || kernel_ref_get(r->o.kernel, id, &ref))
 		return NULL;
-	return registry_slot(r, ref.slot);
+	outer = registry_slot(r, ref.slot);
+	return outer && outer->gen == ref.gen ? outer : NULL;
 }
 
 /* Keep the slot that pinned maps hold for this cgroup, or take a free one. */

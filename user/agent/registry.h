@@ -145,7 +145,6 @@ int registry_set_policy(struct registry *r, struct function *fn, const char *spe
 int registry_save(struct registry *r, struct state *s);
 
 /* Instance-seconds lived and frozen, including those of now. */
-void registry_times(struct registry *r, const struct function *fn, uint64_t now, double *frozen_s,
-		    double *instance_s);
+void registry_times(const struct function *fn, uint64_t now, double *frozen_s, double *instance_s);
 
 #endif

@@ -7,20 +7,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "agent/registry_internal.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/util.h"
-
-static uint64_t unix_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
 
 struct function *registry_function(struct registry *r, const char *name)
 {
@@ -254,6 +245,10 @@ static int function_start(struct registry *r, struct function *fn, bool slot_is_
 	if (!err && saved.blob && saved.blob_bytes == hearth_policy_state_size(fn->policy) &&
 	    !strcmp(saved.blob_spec, hearth_policy_spec(fn->policy)))
 		memcpy(fn->policy_state, saved.blob, saved.blob_bytes);
+	if (err && known) { /* not lost: it goes back among the functions not seen yet */
+		saved.policy = steal_ptr(fn->api_policy);
+		state_add(r->o.saved, &saved);
+	}
 	state_function_done(&saved);
 	return err;
 }
@@ -303,12 +298,10 @@ void registry_functions_adopt(struct registry *r)
 
 /* ---- what others ask */
 
-void registry_times(struct registry *r, const struct function *fn, uint64_t now, double *frozen_s,
-		    double *instance_s)
+void registry_times(const struct function *fn, uint64_t now, double *frozen_s, double *instance_s)
 {
 	const struct instance *i;
 
-	(void)r;
 	*frozen_s = fn->frozen_s;
 	*instance_s = fn->instance_s;
 	for (i = fn->instances; i; i = i->next) {
@@ -341,7 +334,7 @@ static int save_function(struct registry *r, const struct function *fn, struct s
 		out.blob_spec = NULL;
 		out.blob_bytes = 0;
 	}
-	registry_times(r, fn, now, &out.frozen_s, &out.instance_s);
+	registry_times(fn, now, &out.frozen_s, &out.instance_s);
 	err = history_save(slot, &r->maps->fn_controls[fn->index], &out);
 	if (!err)
 		err = state_add(s, &out);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -16,18 +15,10 @@
 #include "lib/clock.h"
 #include "lib/util.h"
 
-static double unix_now_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 /* Unix time of a monotonic moment; NAN for "never". */
 static double unix_s(uint64_t mono_ns, uint64_t now)
 {
-	return mono_ns ? unix_now_s() - ((double)now - (double)mono_ns) / 1e9 : NAN;
+	return mono_ns ? ns_to_s(unix_ns()) - ((double)now - (double)mono_ns) / 1e9 : NAN;
 }
 
 static double memory_of(int fd)
@@ -235,7 +226,7 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	out.it_p50_s = idle_percentile(&out.hist, 50);
 	out.it_p99_s = idle_percentile(&out.hist, 99);
 	out.it_count = slot->s1 + slot->oob;
-	registry_times(a->registry, fn, now, &out.frozen_s, &lived);
+	registry_times(fn, now, &out.frozen_s, &lived);
 	out.frozen_share = lived > 0 ? out.frozen_s / lived : 0;
 	quantiles(us, copy_wakes(fn, us), &out.wake_p50_us, &out.wake_p99_us);
 	out.memory_bytes = memory_sum(instances, out.n_instances);
@@ -349,7 +340,7 @@ void view_status(void *ctx, api_status_fn visit, void *arg)
 	out.mode = agent_mode_name(a->config->mode);
 	out.pid = getpid();
 	out.started_at_s = (double)a->started_ns / 1e9;
-	out.uptime_s = unix_now_s() - out.started_at_s;
+	out.uptime_s = ns_to_s(unix_ns()) - out.started_at_s;
 	out.cpu_s = cpu_seconds();
 	out.memory_bytes = resident_bytes();
 	out.config = a->config->path;

@@ -128,11 +128,6 @@ int view_columns(void)
 	return ARRAY_SIZE(columns);
 }
 
-const char *view_column_key(int column)
-{
-	return column >= 0 && column < view_columns() ? columns[column].key : NULL;
-}
-
 int view_sort_option(struct cli *cli)
 {
 	char accepted[256] = "";

@@ -60,9 +60,6 @@ struct view_choice {
 };
 
 int view_columns(void);
-/* Key of a column as --sort takes it; NULL beyond the last. */
-const char *view_column_key(int column);
-
 /* The column that --sort names, or -1 after a message that lists them. */
 struct cli;
 int view_sort_option(struct cli *cli);

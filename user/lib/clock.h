@@ -17,6 +17,9 @@
 
 uint64_t now_ns(void);
 
+/* CLOCK_REALTIME: for people and for what outlives a boot, never for differences. */
+uint64_t unix_ns(void);
+
 static inline double ns_to_s(uint64_t ns)
 {
 	return (double)ns / (double)NSEC_PER_SEC;

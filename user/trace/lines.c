@@ -58,11 +58,6 @@ void lines_close(struct lines *l)
 	free(l);
 }
 
-const char *lines_path(const struct lines *l)
-{
-	return l->path;
-}
-
 int lines_error(struct lines *l, unsigned int col, const char *format, ...)
 {
 	int n = snprintf(l->err, l->err_size, "%s:%llu:%u: ", l->path,

@@ -37,8 +37,6 @@ void lines_close(struct lines *l);
 /* The next line that is not empty: 1, 0 at the end, or -errno with a message. */
 int lines_next(struct lines *l, struct cursor *out);
 
-const char *lines_path(const struct lines *l);
-
 /* Writes "path:line:column: message" to the err of lines_open; returns -EINVAL. */
 int lines_error(struct lines *l, unsigned int col, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
