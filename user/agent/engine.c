@@ -221,10 +221,14 @@ static void step_warm(struct agent *a, struct instance *inst, uint64_t now)
 		return set_hold(inst, &h);
 	if (a->config->mode != MODE_MANAGE)
 		return would_freeze(a, inst, p.reason, now);
-	if (try_freeze(a, inst, JOURNAL_BY_ENGINE, p.reason))
-		return plan_next(inst, now + MAX(set->debounce_ns, RECHECK_NS), "freeze",
-				 inst->hold);
-	step_frozen(a, inst, now);
+	if (try_freeze(a, inst, JOURNAL_BY_ENGINE, p.reason)) {
+		/* One task that will not freeze must not keep the agent busy. */
+		settled = MAX(set->debounce_ns, RECHECK_NS) << MIN(inst->failures++, 6u);
+		return plan_next(inst, now_ns() + settled, "freeze", inst->hold);
+	}
+	inst->failures = 0;
+	if (act_state(a->act, inst->slot) == ACT_FROZEN && !free_waiters(a, inst))
+		step_frozen(a, inst, now);
 }
 
 static void step(uv_timer_t *timer)

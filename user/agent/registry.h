@@ -81,6 +81,7 @@ struct instance {
 	uint64_t noted_begins; /* begins + 1 when would-freeze was journalled; 0: not */
 	bool manual;           /* frozen by hand: stays until its next request */
 	unsigned int refusals; /* freezes in a row that a scan of its sockets forbade */
+	unsigned int failures; /* freezes in a row that did not come about */
 	char hold[160];        /* why it may not be frozen now; "": nothing */
 	uint64_t next_at_ns;   /* 0: nothing planned */
 	const char *next_action;
