@@ -64,11 +64,25 @@ struct agent {
 	unsigned int n_late;
 };
 
-/* ---- agent.c: wiring */
+/* ---- agent.c: what is opened and closed in which order */
 int agent_run(const struct agent_options *o);
 const char *agent_mode_name(enum run_mode mode);
+int agent_load_config(struct agent *a, struct config **out);
+int agent_collect_state(struct agent *a, struct state *s);
 
-/* ---- engine.c: events -> policy -> plan -> act */
+/* ---- attach.c: the cgroup of the socket hooks */
+int attach_open(struct agent *a, int *fd);
+/* After a reload, or when the cgroup the hooks sat on was removed. */
+void attach_again(struct agent *a);
+
+/* ---- loop.c: event sources and what is done at fixed times */
+void loop_start(struct agent *a);
+int loop_event(const struct hearth_event *ev, void *agent);
+void loop_wakes(uv_async_t *async);
+void loop_wake_notify(void *agent); /* on the wake thread */
+void loop_guard(struct agent *a);   /* is it alive? else another one */
+
+/* ---- engine*.c: events -> policy -> plan -> act */
 void engine_appeared(struct instance *inst, void *agent);
 void engine_vanishing(struct instance *inst, void *agent);
 void engine_freed(struct instance *inst, void *agent);

@@ -119,7 +119,7 @@ static void slot_reset(struct registry *r, uint32_t slot, uint64_t cgid, bool fr
 }
 
 /* The kernel retires a slot at rmdir; this is for one it no longer watches. */
-static void slot_release(struct registry *r, uint32_t slot)
+void registry_release(struct registry *r, uint32_t slot)
 {
 	struct hearth_instance *i = &r->maps->instances[slot];
 	struct hearth_function *fn = &r->maps->functions[r->maps->controls[slot].function];
@@ -164,85 +164,9 @@ static void set_control(struct registry *r, struct instance *inst)
 	act_set_holds(r->o.act, inst->slot, &holds);
 }
 
-/* ---- adoption of what ran before */
-
-struct adoption {
-	struct registry *r;
-	struct instance *inst;
-	bool listens;
-	unsigned int processes;
-};
-
-static int adopt_socket(const struct hearth_socket *s, void *arg)
-{
-	struct adoption *a = arg;
-	struct hearth_ref ref;
-
-	/* One made elsewhere (socket activation) says nothing of whether it is up. */
-	if ((s->flags & HEARTH_SOCK_SERVER) && s->state == TCP_LISTEN &&
-	    !kernel_ref_get(a->r->o.kernel, s->cgid, &ref) && ref.slot == a->inst->slot)
-		a->listens = true;
-	return 0;
-}
-
-static int adopt_process(pid_t pid, void *arg)
-{
-	struct adoption *a = arg;
-
-	a->processes++;
-	kernel_sockets(a->r->o.kernel, pid, adopt_socket, a);
-	return 0;
-}
-
-/* Is the cgroup another instance's, nested in this one? Then it keeps its reference. */
-static bool belongs_to_nested(const struct adoption *a, uint64_t id)
-{
-	struct instance *other;
-	struct hearth_ref ref;
-
-	if (kernel_ref_get(a->r->o.kernel, id, &ref))
-		return false;
-	other = registry_slot(a->r, ref.slot);
-	if (!other || other == a->inst || other->gen != ref.gen ||
-	    strlen(other->path) <= strlen(a->inst->path))
-		return false;
-	if (other->cgid == id && !other->outer) {
-		other->outer = a->inst;
-		a->inst->nested++;
-	}
-	return true;
-}
-
-static int adopt_cgroup(int fd, uint64_t id, const char *path, void *arg)
-{
-	struct adoption *a = arg;
-	struct hearth_ref ref = {.slot = a->inst->slot, .gen = a->inst->gen};
-
-	(void)path;
-	if (id != a->inst->cgid && belongs_to_nested(a, id))
-		return 0;
-	if (id != a->inst->cgid)
-		kernel_ref_set(a->r->o.kernel, id, &ref);
-	cgroup_procs(fd, adopt_process, a); /* one that vanished has nothing to adopt */
-	return 0;
-}
-
-/* Processes and sockets from before the registration: entry points and servers. */
-void registry_adopt(struct registry *r, struct instance *inst)
-{
-	struct hearth_instance *slot = &r->maps->instances[inst->slot];
-	struct adoption a = {.r = r, .inst = inst};
-
-	cgroup_walk(r->o.cgroot_fd, inst->path, adopt_cgroup, &a);
-	if (a.processes && !slot->entered)
-		slot->entered = a.processes;
-	if (a.listens)
-		slot->ready = 1;
-}
-
 /* ---- instances */
 
-static struct instance *outer_of(struct registry *r, int fd)
+struct instance *registry_outer(struct registry *r, int fd)
 {
 	_cleanup_close_ int parent = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct instance *outer;
@@ -314,8 +238,8 @@ static void publish(struct registry *r, struct instance *inst)
 		log_warn("%s: the cgroup map is full: its invocations are not counted", inst->path);
 }
 
-static void register_cgroup(struct registry *r, int fd, uint64_t cgid, const char *path,
-			    const struct naming_result *name, bool fresh)
+void registry_add(struct registry *r, int fd, uint64_t cgid, const char *path,
+		  const struct naming_result *name, bool fresh)
 {
 	struct instance *inst = instance_new(r, cgid, path, name, fresh);
 	int err;
@@ -329,11 +253,11 @@ static void register_cgroup(struct registry *r, int fd, uint64_t cgid, const cha
 			log_warn("%s: %s", path, strerror(-err));
 		if (inst->fd >= 0)
 			close(inst->fd);
-		slot_release(r, inst->slot);
+		registry_release(r, inst->slot);
 		instance_done(inst);
 		return;
 	}
-	inst->outer = outer_of(r, fd);
+	inst->outer = registry_outer(r, fd);
 	if (inst->outer)
 		inst->outer->nested++;
 	publish(r, inst);
@@ -347,7 +271,7 @@ static void register_cgroup(struct registry *r, int fd, uint64_t cgid, const cha
 	r->o.events.appeared(inst, r->o.events.arg);
 }
 
-static void remove_instance(struct registry *r, struct instance *inst)
+void registry_remove(struct registry *r, struct instance *inst)
 {
 	struct instance *other, *tmp;
 	uint64_t now = now_ns();
@@ -355,7 +279,7 @@ static void remove_instance(struct registry *r, struct instance *inst)
 	r->o.events.vanishing(inst, r->o.events.arg);
 	act_retire(r->o.act, inst->slot);
 	if (r->maps->instances[inst->slot].gen == inst->gen)
-		slot_release(r, inst->slot);
+		registry_release(r, inst->slot);
 	kernel_ref_del(r->o.kernel, inst->cgid);
 	if (inst->nested)
 		HASH_ITER (hh, r->instances, other, tmp)
@@ -373,132 +297,6 @@ static void remove_instance(struct registry *r, struct instance *inst)
 	r->full_told = false;
 	free(steal_ptr(inst->path));
 	r->o.events.freed(inst, r->o.events.arg);
-}
-
-void registry_vanish(struct registry *r, uint64_t cgid)
-{
-	struct instance *inst = registry_instance(r, cgid);
-
-	if (inst)
-		remove_instance(r, inst);
-}
-
-/* ---- from cgroups to instances */
-
-static void look_at(struct registry *r, int fd, uint64_t cgid, const char *path, bool fresh)
-{
-	struct instance *inst = registry_instance(r, cgid), *outer;
-	struct naming_result name;
-	struct hearth_ref ref;
-	bool populated;
-
-	if (!naming_match(r->config->naming, path, &name)) {
-		if (inst)
-			remove_instance(r, inst);
-		else if (kernel_ref_get(r->o.kernel, cgid, &ref) && (outer = outer_of(r, fd))) {
-			ref = (struct hearth_ref){.slot = outer->slot, .gen = outer->gen};
-			kernel_ref_set(r->o.kernel, cgid, &ref);
-		}
-		return;
-	}
-	if (inst && !strcmp(inst->fn->name, name.function)) {
-		populated = cgroup_read_populated(inst->fd) == 1;
-		if (populated != inst->populated) /* an event was lost */
-			r->o.events.populated(inst, populated, r->o.events.arg);
-		snprintf(inst->name, sizeof(inst->name), "%s", name.instance);
-		inst->rule_source = name.source;
-		return;
-	}
-	if (inst)
-		remove_instance(r, inst);
-	register_cgroup(r, fd, cgid, path, &name, fresh);
-}
-
-int registry_appear(struct registry *r, uint64_t cgid)
-{
-	_cleanup_close_ int fd = cgroup_open_by_id(r->o.cgroot_fd, cgid);
-	char path[4096];
-	int err;
-
-	if (fd < 0)
-		return fd;
-	err = cgroup_path_of_fd(r->o.cgroot_fd, fd, path, sizeof(path));
-	if (!err && *path)
-		look_at(r, fd, cgid, path, true);
-	return err;
-}
-
-struct sync {
-	struct registry *r;
-	bool fresh;
-};
-
-static int sync_cgroup(int fd, uint64_t id, const char *path, void *arg)
-{
-	struct sync *s = arg;
-
-	if (*path)
-		look_at(s->r, fd, id, path, s->fresh);
-	return 0;
-}
-
-/* Instances whose cgroups went without an event, or that no rule names any more. */
-static void drop_vanished(struct registry *r)
-{
-	struct instance *inst, *tmp;
-	struct naming_result name;
-
-	HASH_ITER (hh, r->instances, inst, tmp)
-		if (cgroup_read_populated(inst->fd) == -ENOENT ||
-		    !naming_match(r->config->naming, inst->path, &name))
-			remove_instance(r, inst);
-}
-
-struct stale_refs {
-	struct registry *r;
-	uint64_t ids[64];
-	size_t n;
-};
-
-static void find_stale(uint64_t cgid, const struct hearth_ref *ref, void *arg)
-{
-	struct stale_refs *s = arg;
-	struct instance *inst = registry_slot(s->r, ref->slot);
-
-	if (s->n < ARRAY_SIZE(s->ids) && (!inst || inst->gen != ref->gen))
-		s->ids[s->n++] = cgid;
-}
-
-/* References that an earlier agent or a lost event left behind, and their slots. */
-static void drop_stale(struct registry *r)
-{
-	struct stale_refs s;
-	uint32_t slot;
-	size_t i;
-
-	do {
-		s = (struct stale_refs){.r = r};
-		kernel_ref_each(r->o.kernel, find_stale, &s);
-		for (i = 0; i < s.n; i++)
-			kernel_ref_del(r->o.kernel, s.ids[i]);
-	} while (s.n == ARRAY_SIZE(s.ids));
-	for (slot = 0; slot < r->maps->n_instances; slot++)
-		if ((r->maps->instances[slot].gen & 1) && !r->by_slot[slot])
-			slot_release(r, slot);
-}
-
-int registry_sync(struct registry *r, bool fresh)
-{
-	struct sync s = {.r = r, .fresh = fresh};
-	char path[4096];
-	int err;
-
-	drop_vanished(r);
-	naming_common_ancestor(r->config->naming, path, sizeof(path));
-	err = cgroup_walk(r->o.cgroot_fd, path, sync_cgroup, &s);
-	if (!err || err == -ENOENT)
-		drop_stale(r);
-	return err == -ENOENT ? 0 : err;
 }
 
 void registry_configure(struct registry *r, const struct config *config)

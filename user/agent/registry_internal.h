@@ -23,4 +23,13 @@ int registry_function_configure(struct registry *r, struct function *fn);
 void registry_functions_adopt(struct registry *r);
 void registry_function_done(struct function *fn);
 
+/* A cgroup becomes an instance (its fd is duplicated), and stops being one. */
+void registry_add(struct registry *r, int fd, uint64_t cgid, const char *path,
+		  const struct naming_result *name, bool fresh);
+void registry_remove(struct registry *r, struct instance *inst);
+/* The instance that the parent of this cgroup belongs to, or NULL. */
+struct instance *registry_outer(struct registry *r, int fd);
+/* Retire a slot that the kernel no longer watches; it does so itself at rmdir. */
+void registry_release(struct registry *r, uint32_t slot);
+
 #endif
