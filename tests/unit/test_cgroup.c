@@ -450,6 +450,22 @@ static void a_cgroup_freezes_and_thaws_with_its_process(void **state)
 	assert_true(becomes(cgroup_read_populated, r.fd, 0));
 }
 
+static void kill_ends_what_is_frozen(void **state)
+{
+	int status = 0;
+
+	(void)state;
+	need_real();
+	assert_int_equal(cgroup_freeze_write(r.fd, true), 0);
+	assert_true(becomes(cgroup_read_frozen, r.fd, 1));
+	assert_int_equal(cgroup_kill(r.fd), 0);
+	assert_int_equal(waitpid(r.child, &status, 0), r.child);
+	r.child = -1;
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+	assert_true(becomes(cgroup_read_populated, r.fd, 0));
+}
+
 static void a_removed_cgroup_is_not_there_for_every_function(void **state)
 {
 	struct visits v = {.n = 0};
@@ -473,6 +489,7 @@ static void a_removed_cgroup_is_not_there_for_every_function(void **state)
 	assert_int_equal(cgroup_read_frozen(r.fd), -ENOENT);
 	assert_int_equal(cgroup_read_populated(r.fd), -ENOENT);
 	assert_int_equal(cgroup_cpu_usec(r.fd, &usec), -ENOENT);
+	assert_int_equal(cgroup_kill(r.fd), -ENOENT);
 	assert_int_equal(cgroup_procs(r.fd, count_pid, pids), -ENOENT);
 }
 
@@ -498,6 +515,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_cgroup_is_found_by_its_id, make_real, drop_real),
 	    cmocka_unit_test_setup_teardown(a_cgroup_freezes_and_thaws_with_its_process, make_real,
 					    drop_real),
+	    cmocka_unit_test_setup_teardown(kill_ends_what_is_frozen, make_real, drop_real),
 	    cmocka_unit_test_setup_teardown(a_removed_cgroup_is_not_there_for_every_function,
 					    make_real, drop_real),
 	};
