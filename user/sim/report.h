@@ -29,10 +29,12 @@ json_t *report_json(const struct report *r); /* NULL: no memory */
 int report_per_app(const struct report *r, FILE *out);
 
 /*
- * An SVG by gnuplot: what each setting costs in memory and cold starts, and
- * how the cold starts spread over the apps. 0, or -errno: -ENOENT if gnuplot
- * is not installed, -EIO if it failed.
+ * A picture by gnuplot, SVG or PNG by the ending of path: memory against cold
+ * starts, how the cold starts spread over the apps, with several cold costs the
+ * total cost against them, and with several memory sizes who is served warm.
+ * 0, or -errno: -ENOENT if gnuplot is not installed, -EIO if it failed.
  */
 int report_plot(const struct report *r, const char *path);
+bool report_plot_accepts(const char *path);
 
 #endif
