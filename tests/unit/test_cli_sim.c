@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* hearth sim, fit and gen as command lines: results, formats, refusals. */
 #include <jansson.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -111,6 +112,34 @@ static void costs_add_up(void **state)
 	json_decref(r);
 }
 
+/* What scripts rely on; more fields may come, none may go. */
+static void json_has_the_documented_fields(void **state)
+{
+	static const char *const of_trace[] = {"apps", "functions", "invocations", "horizon_s"};
+	static const char *const of_result[] = {
+	    "cold_cost_min", "cold_starts",      "warm_starts", "dropped",    "evictions",
+	    "cold_p75_pct",  "avg_cold_per_app", "waste_s",     "waste_mb_s", "cost_s",
+	    "loads",
+	};
+	json_t *all, *r = result("sim T -p fixed:2 --json", 0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(of_result) / sizeof(of_result[0]); i++)
+		number(r, of_result[i]);
+	assert_true(json_is_null(json_object_get(r, "ranker")));
+	assert_true(json_is_null(json_object_get(r, "memory_mb")));
+	json_decref(r);
+	r = result("sim T -m 64 --json", 0);
+	assert_true(json_is_string(json_object_get(r, "ranker")));
+	assert_true(number(r, "memory_mb") == 64);
+	json_decref(r);
+	assert_int_equal(hearth("sim T -p none --json"), CLI_OK);
+	all = json_loads(out, 0, NULL);
+	for (size_t i = 0; i < sizeof(of_trace) / sizeof(of_trace[0]); i++)
+		number(json_object_get(all, "trace"), of_trace[i]);
+	json_decref(all);
+}
+
 static void the_load_cost_is_charged_for_loads_ahead_alone(void **state)
 {
 	json_t *r = result("sim T -p hybrid:240,arima=off -L 7 -c 10 --json", 0);
@@ -163,6 +192,84 @@ static void a_plot_without_gnuplot_says_what_to_install(void **state)
 	setenv("PATH", path, 1);
 	free(path);
 	assert_non_null(strstr(err, "gnuplot is not installed"));
+}
+
+static char *content(const char *name, size_t *n)
+{
+	char path[128], *text = calloc(1, 1 << 20);
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	*n = fread(text, 1, (1 << 20) - 1, f);
+	fclose(f);
+	unlink(path);
+	return text;
+}
+
+static void a_plot_has_the_panels_that_the_results_can_fill(void **state)
+{
+	static const struct {
+		const char *line, *has[3], *lacks;
+	} table[] = {
+	    {"sim T -p fixed:2 -p fixed:10 -P D/x.svg",
+	     {"Memory against cold starts", "Cold starts over all apps", ">fixed<"},
+	     "Cost against"},
+	    {"sim T -p fixed:2 -c 5,10 -u function -P D/x.svg",
+	     {"Cost against the worth of a cold start", "Cold starts over all functions",
+	      ">fixed:2<"},
+	     "Who is served"},
+	    {"sim T -m 64,100 -r lru -r gdsf -P D/x.svg",
+	     {"Who is served warm in so much memory", "cold starts and drops per app", ">gdsf<"},
+	     "Cost against"},
+	};
+	size_t n;
+	char *text;
+
+	(void)state;
+	if (system("gnuplot --version >/dev/null 2>&1")) {
+		print_message("skipped: no gnuplot\n");
+		skip();
+	}
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		assert_int_equal(hearth(table[i].line), CLI_OK);
+		text = content("x.svg", &n);
+		for (int k = 0; k < 3; k++)
+			if (!strstr(text, table[i].has[k]))
+				fail_msg("%s: no \"%s\"", table[i].line, table[i].has[k]);
+		assert_null(strstr(text, table[i].lacks));
+		free(text);
+	}
+	assert_int_equal(hearth("sim T -p none -P D/x.png"), CLI_OK);
+	text = content("x.png", &n);
+	assert_memory_equal(text, "\x89PNG", 4);
+	free(text);
+}
+
+static void a_bar_is_drawn_on_a_terminal_alone_and_taken_away(void **state)
+{
+	static const char gone[] = "\r\x1b[K";
+	char shown[4096], *argv[] = {"hearth", "sim", trace, "-N", "1000", NULL};
+	int master, slave;
+	FILE *o = fopen("/dev/null", "w"), *f;
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(hearth("sim T -N 1000"), CLI_OK);
+	assert_string_equal(err, "");
+	setenv("TERM", "vt100", 1);
+	assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	f = fdopen(slave, "w");
+	assert_int_equal(cli_run(5, argv, o, f), CLI_OK);
+	fclose(o);
+	n = read(master, shown, sizeof(shown) - 1);
+	assert_true(n > (ssize_t)strlen(gone));
+	shown[n] = '\0';
+	assert_non_null(strstr(shown, "%"));
+	assert_string_equal(shown + n - strlen(gone), gone);
+	fclose(f);
+	close(master);
 }
 
 static void fits_are_described(void **state)
@@ -257,6 +364,7 @@ static void wrong_command_lines_are_refused_with_what_is_accepted(void **state)
 {
 	(void)state;
 	refuse("sim", CLI_USAGE, "TRACE");
+	refuse("sim T -P x.pdf", CLI_USAGE, "accepted: FILE.svg, FILE.png");
 	refuse("sim T -p fixd:10", CLI_USAGE, "did you mean \"fixed\"");
 	refuse("sim T -u host", CLI_USAGE, "accepted: app, function");
 	refuse("sim T -c ten", CLI_USAGE, "accepted: a number");
@@ -277,10 +385,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(costs_add_up),
+	    cmocka_unit_test(json_has_the_documented_fields),
 	    cmocka_unit_test(the_load_cost_is_charged_for_loads_ahead_alone),
 	    cmocka_unit_test(memory_sizes_and_rankers_are_combined),
 	    cmocka_unit_test(a_file_per_app_lists_every_setting),
 	    cmocka_unit_test(a_plot_without_gnuplot_says_what_to_install),
+	    cmocka_unit_test(a_plot_has_the_panels_that_the_results_can_fill),
+	    cmocka_unit_test(a_bar_is_drawn_on_a_terminal_alone_and_taken_away),
 	    cmocka_unit_test(fits_are_described),
 	    cmocka_unit_test(a_fitted_prior_is_what_predictive_starts_from),
 	    cmocka_unit_test(a_prior_that_is_not_one_is_refused_by_line),

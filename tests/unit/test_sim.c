@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "lib/progress.h"
 #include "lib/util.h"
 #include "sim/capacity.h"
 #include "sim/fit.h"
@@ -255,6 +256,49 @@ static struct capacity_total host(const char *rows, const char *spec, const char
 	return total;
 }
 
+static void progress_goes_from_step_to_step_by_pieces(void **state)
+{
+	struct progress p = {0};
+
+	(void)state;
+	progress_stage(&p, "replaying");
+	assert_true(progress_share(&p) == 0);
+	progress_step(&p, 0.5);
+	assert_true(progress_share(&p) == 0);
+	progress_pieces(&p, 4);
+	progress_piece(&p);
+	assert_true(progress_share(&p) == 0.125);
+	progress_step(&p, 1);
+	assert_true(progress_share(&p) == 0.5);
+	progress_stage(&p, "again");
+	assert_true(progress_share(&p) == 0);
+	progress_stage(NULL, "nobody looks");
+	progress_step(NULL, 1);
+	progress_pieces(NULL, 1);
+	progress_piece(NULL);
+}
+
+static void reading_a_trace_ends_at_its_end(void **state)
+{
+	struct trace_options o = {.max_invocations = 1000000};
+	char *path = "tests/data/azure2019-small";
+	const struct trace_block *b;
+	struct progress p = {0};
+	struct trace *t;
+
+	(void)state;
+	o.progress = &p;
+	assert_int_equal(trace_open(&path, 1, &o, &t, err, sizeof(err)), 0);
+	assert_string_equal(p.stage, "counting");
+	assert_true(trace_progress(t) == &p);
+	progress_stage(&p, "reading");
+	while (trace_next(t, &b) > 0)
+		assert_true(progress_share(&p) < 1);
+	progress_step(&p, 1);
+	assert_true(progress_share(&p) == 1);
+	trace_close(t);
+}
+
 static void an_idle_instance_serves_the_next_call_warm(void **state)
 {
 	struct capacity_total y = host("f1@0 f1@10 f1@20 ", "always", "lru", 100, 0);
@@ -347,6 +391,8 @@ int main(void)
 	    cmocka_unit_test(percentiles_are_interpolated),
 	    cmocka_unit_test(timers_fire_in_order_also_after_moves_and_cancels),
 	    cmocka_unit_test(neither_threads_nor_other_policies_change_a_result),
+	    cmocka_unit_test(progress_goes_from_step_to_step_by_pieces),
+	    cmocka_unit_test(reading_a_trace_ends_at_its_end),
 	    cmocka_unit_test(an_idle_instance_serves_the_next_call_warm),
 	    cmocka_unit_test(running_instances_are_never_evicted),
 	    cmocka_unit_test(a_call_without_room_waits_its_turn),

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/agent.h"
+#include "cli/bar.h"
 #include "cli/commands.h"
 #include "cli/list.h"
 #include "lib/util.h"
@@ -40,7 +41,7 @@ const struct cli_option cmd_sim_options[] = {
     {'R', "prior", "FILE", "what predictive starts from, as written by hearth fit --prior"},
     {'l', "lenient", NULL, "skip bad rows and count them"},
     {'a', "per-app", "FILE", "write the results of each app as CSV"},
-    {'P', "plot", "FILE.svg", "draw costs and cold starts (needs gnuplot)"},
+    {'P', "plot", "FILE", "draw costs and cold starts, as .svg or .png (needs gnuplot)"},
     {0},
 };
 
@@ -66,6 +67,8 @@ struct sim {
 	struct sim_result result[SETTINGS_MAX];
 	size_t n;
 	struct trace *trace;
+	struct progress progress;
+	struct bar *bar;
 	char err[1024];
 };
 
@@ -147,7 +150,9 @@ static int one_option(struct sim *s, int c)
 		return CLI_OK;
 	case 'P':
 		s->plot = s->cli->arg;
-		return CLI_OK;
+		if (report_plot_accepts(s->plot))
+			return CLI_OK;
+		return cli_usage(s->cli, "--plot \"%s\"; accepted: FILE.svg, FILE.png", s->plot);
 	}
 	return number_option(s, c);
 }
@@ -313,6 +318,14 @@ static int summarize(struct sim *s, sim_tally_fn tally, const void *arg, const s
 	return print(s, tally, arg);
 }
 
+/* The bar must be off the terminal before anything else is written. */
+static int without_bar(struct sim *s, int rc)
+{
+	bar_stop(s->bar);
+	s->bar = NULL;
+	return rc;
+}
+
 static int run_windows(struct sim *s)
 {
 	struct replay *r;
@@ -320,7 +333,7 @@ static int run_windows(struct sim *s)
 
 	if (replay_new((const struct hearth_policy *const *)s->policy, s->n, &s->replay, &r))
 		return cli_error(s->cli, "out of memory");
-	if (replay_run(r, s->trace))
+	if (without_bar(s, replay_run(r, s->trace)))
 		status = cli_error(s->cli, "%s", s->err);
 	else
 		status = summarize(s, replay_of, r, NULL);
@@ -335,7 +348,7 @@ static int run_capacity(struct sim *s)
 
 	if (capacity_new(s->host, s->n, &s->replay.spread, &c))
 		return cli_error(s->cli, "out of memory");
-	if (capacity_run(c, s->trace))
+	if (without_bar(s, capacity_run(c, s->trace)))
 		status = cli_error(s->cli, "%s", s->err);
 	else
 		status = summarize(s, capacity_of, c, c);
@@ -345,12 +358,25 @@ static int run_capacity(struct sim *s)
 
 static void sim_free(struct sim *s)
 {
+	bar_stop(s->bar); /* if memory ran out in between */
 	trace_close(s->trace);
 	for (size_t i = 0; i < POLICIES_MAX; i++)
 		hearth_ranker_free(s->ranker[i]);
 	for (size_t i = 0; i < SETTINGS_MAX; i++)
 		hearth_policy_free(s->policy[i]);
 	free(s);
+}
+
+static int open_trace(struct sim *s)
+{
+	struct cli *cli = s->cli;
+	int rc = 0;
+
+	s->trace_options.progress = &s->progress;
+	s->bar = bar_start(cli, &s->progress);
+	if (trace_open(cli->argv, cli->argc, &s->trace_options, &s->trace, s->err, sizeof(s->err)))
+		rc = without_bar(s, -1);
+	return rc ? cli_error(cli, "%s", s->err) : CLI_OK;
 }
 
 int cmd_sim(struct cli *cli)
@@ -367,9 +393,8 @@ int cmd_sim(struct cli *cli)
 		fill_defaults(s);
 		status = make_settings(s);
 	}
-	if (!status &&
-	    trace_open(cli->argv, cli->argc, &s->trace_options, &s->trace, s->err, sizeof(s->err)))
-		status = cli_error(cli, "%s", s->err);
+	if (!status)
+		status = open_trace(s);
 	if (!status)
 		status = s->nmemories ? run_capacity(s) : run_windows(s);
 	sim_free(s);

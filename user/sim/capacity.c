@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "lib/progress.h"
 #include "sim/faascache.h"
 #include "sim/node.h"
 #include "sim/parallel.h"
@@ -21,6 +22,7 @@ struct capacity {
 	struct order order;
 	const struct trace_unit *units;
 	size_t nunits;
+	struct progress *progress;
 	double end_s;
 };
 
@@ -82,6 +84,7 @@ static void feed_host(void *arg, size_t i)
 	while (!h->error && (h->error = order_next(&h->cursor, &a)) > 0)
 		h->error = h->node ? node_arrive(h->node, &a)
 				   : faascache_arrive(&h->pool, &c->units[a.unit], &a);
+	progress_piece(c->progress);
 }
 
 static void finish_host(void *arg, size_t i)
@@ -111,9 +114,12 @@ int capacity_run(struct capacity *c, struct trace *t)
 	struct trace_info info;
 	int rc;
 
+	c->progress = trace_progress(t);
+	progress_stage(c->progress, "replaying");
 	while ((rc = trace_next(t, &b)) > 0) {
 		c->units = trace_units(t, &c->nunits);
 		rc = order_build(&c->order, b, c->units);
+		progress_pieces(c->progress, c->n);
 		if (!rc)
 			rc = on_hosts(c, feed_host);
 		if (rc)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/progress.h"
 #include "sim/gather.h"
 
 static int more_units(struct gather *g, size_t n)
@@ -57,6 +58,7 @@ int gather_run(struct gather *g, struct trace *t, const struct spread_options *o
 	int rc;
 
 	*g = (struct gather){0};
+	progress_stage(trace_progress(t), "gathering");
 	while ((rc = trace_next(t, &b)) > 0) {
 		size_t n;
 		const struct trace_unit *units = trace_units(t, &n);

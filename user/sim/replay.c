@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/progress.h"
 #include "lib/util.h"
 #include "sim/gather.h"
 #include "sim/parallel.h"
@@ -20,6 +21,7 @@ struct replay {
 	const struct trace_block *block;
 	struct work *work;
 	size_t work_cap, nwork;
+	struct progress *progress;
 	double end_s;
 	atomic_int error;
 };
@@ -97,6 +99,7 @@ static void feed_one(void *arg, size_t i)
 	struct replay *r = arg;
 
 	feed(r, &r->block->slices[r->work[i / r->npolicies].slice], i % r->npolicies);
+	progress_piece(r->progress);
 }
 
 static void finish_one(void *arg, size_t i)
@@ -216,6 +219,8 @@ int replay_run(struct replay *r, struct trace *t)
 
 	if (rc)
 		return rc;
+	r->progress = trace_progress(t);
+	progress_stage(r->progress, "replaying");
 	while ((rc = trace_next(t, &r->block)) > 0) {
 		r->info = trace_units(t, &n);
 		rc = more_units(r, n);
@@ -223,6 +228,7 @@ int replay_run(struct replay *r, struct trace *t)
 			rc = list_work(r, r->block);
 		if (rc)
 			return rc;
+		progress_pieces(r->progress, r->nwork * r->npolicies);
 		parallel(r->nwork * r->npolicies, r->options.threads, feed_one, r);
 		if (r->error)
 			return r->error;

@@ -448,10 +448,18 @@ static int azure_next(struct trace *t, struct trace_block *out)
 	return assemble(t, a, base_s, out);
 }
 
+static double azure_share(const struct trace *t)
+{
+	const struct azure *a = t->reader;
+
+	return (double)a->day / a->ndays;
+}
+
 const struct source source_azure2019 = {
     .name = "azure2019",
     .binned = true,
     .open = azure_open,
     .close = azure_close,
     .next = azure_next,
+    .share = azure_share,
 };

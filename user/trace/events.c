@@ -337,6 +337,19 @@ static int events_next(struct trace *t, struct trace_block *out)
 	return rc;
 }
 
-const struct source source_azure2021 = {"azure2021", false, events_open, events_close, events_next};
-const struct source source_csv = {"csv", false, events_open, events_close, events_next};
-const struct source source_recorded = {"recorded", false, events_open, events_close, events_next};
+static double events_share(const struct trace *t)
+{
+	const struct events *e = t->reader;
+
+	return (e->file - (e->lines ? 1 - lines_share(e->lines) : 0)) / t->nfiles;
+}
+
+#define EVENTS(format)                                                                             \
+	{                                                                                          \
+		.name = format, .open = events_open, .close = events_close, .next = events_next,   \
+		.share = events_share,                                                             \
+	}
+
+const struct source source_azure2021 = EVENTS("azure2021");
+const struct source source_csv = EVENTS("csv");
+const struct source source_recorded = EVENTS("recorded");

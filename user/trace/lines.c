@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 #include "lib/util.h"
@@ -18,6 +19,7 @@ struct lines {
 	char *line; /* the current one, when it spans two chunks */
 	size_t line_cap;
 	uint64_t number;
+	double bytes; /* of the file as it is stored */
 	char *err;
 	size_t err_size;
 	size_t pos, fill;
@@ -27,6 +29,7 @@ struct lines {
 int lines_open(const char *path, struct lines **out, char *err, size_t err_size)
 {
 	struct lines *l = calloc(1, sizeof(*l));
+	struct stat st;
 
 	if (!l)
 		return -ENOMEM;
@@ -43,6 +46,7 @@ int lines_open(const char *path, struct lines **out, char *err, size_t err_size)
 		return rc;
 	}
 	gzbuffer(l->file, CHUNK);
+	l->bytes = stat(path, &st) ? 0 : st.st_size;
 	*out = l;
 	return 0;
 }
@@ -56,6 +60,11 @@ void lines_close(struct lines *l)
 	free(l->path);
 	free(l->line);
 	free(l);
+}
+
+double lines_share(const struct lines *l)
+{
+	return l->bytes > 0 ? fmin(gzoffset(l->file) / l->bytes, 1) : 1;
 }
 
 int lines_error(struct lines *l, unsigned int col, const char *format, ...)

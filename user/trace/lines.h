@@ -34,6 +34,9 @@ struct cursor {
 int lines_open(const char *path, struct lines **out, char *err, size_t err_size);
 void lines_close(struct lines *l);
 
+/* The share of the file that was read, 0 to 1. */
+double lines_share(const struct lines *l);
+
 /* The next line that is not empty: 1, 0 at the end, or -errno with a message. */
 int lines_next(struct lines *l, struct cursor *out);
 

@@ -23,6 +23,7 @@ struct source {
 	int (*open)(struct trace *t); /* sets t->reader; also to start again */
 	void (*close)(struct trace *t);
 	int (*next)(struct trace *t, struct trace_block *out); /* 1, 0 at the end, -errno */
+	double (*share)(const struct trace *t); /* of the trace that was handed out, about */
 };
 
 struct trace {

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/progress.h"
 #include "lib/util.h"
 #include "trace/source.h"
 
@@ -134,6 +135,7 @@ static int count_first(struct trace *t)
 	const struct trace_block *block;
 	int rc;
 
+	progress_stage(t->options.progress, "counting");
 	do
 		rc = trace_next(t, &block);
 	while (rc > 0);
@@ -201,6 +203,7 @@ int trace_next(struct trace *t, const struct trace_block **out)
 
 	if (rc <= 0)
 		return rc;
+	progress_step(t->options.progress, t->source->share(t));
 	units_settle(&t->units);
 	for (size_t i = 0; i < b->nslices; i++) {
 		const struct trace_slice *s = &b->slices[i];
@@ -221,6 +224,11 @@ int trace_rewind(struct trace *t)
 	for (size_t i = 0; i < t->units.n; i++)
 		t->units.list[i].invocations = 0;
 	return t->source->open(t);
+}
+
+struct progress *trace_progress(const struct trace *t)
+{
+	return t->options.progress;
 }
 
 const struct trace_unit *trace_units(const struct trace *t, size_t *n)

@@ -24,13 +24,16 @@
 
 #define TRACE_MEM_MB 170.0 /* assumed where a trace does not say: the median Azure app */
 
+struct progress;
+
 enum trace_by { TRACE_BY_APP, TRACE_BY_FUNCTION };
 
 struct trace_options {
 	enum trace_by by;
 	bool lenient;
-	uint64_t
-	    max_invocations; /* leave out units with more; 0: no limit. Reads the trace twice */
+	/* Leave out units with more; 0: no limit. Reads the trace twice. */
+	uint64_t max_invocations;
+	struct progress *progress; /* told how far reading is, a step a block; or NULL */
 };
 
 /* What is simulated as one thing. Known once the trace was read past its first arrival. */
@@ -95,5 +98,8 @@ int trace_rewind(struct trace *t);
 
 const struct trace_unit *trace_units(const struct trace *t, size_t *n);
 void trace_info(const struct trace *t, struct trace_info *out);
+
+/* That of the options: who works on a block cuts its step into pieces. */
+struct progress *trace_progress(const struct trace *t);
 
 #endif
