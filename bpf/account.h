@@ -33,8 +33,7 @@ static __always_inline struct hearth_control *control_of(__u32 slot)
 	return bpf_map_lookup_elem(&controls, &slot);
 }
 
-static __always_inline void emit(__u32 type, __u64 now, __u64 cgid, __u32 slot, __u32 function,
-				 __u64 value, __u64 wakeup)
+static __always_inline void emit_event(const struct hearth_event *what, __u64 wakeup)
 {
 	struct hearth_event *ev = bpf_ringbuf_reserve(&events, sizeof(*ev), 0);
 
@@ -42,25 +41,43 @@ static __always_inline void emit(__u32 type, __u64 now, __u64 cgid, __u32 slot, 
 		count_drop(HEARTH_DROP_EVENTS_FULL);
 		return;
 	}
-	ev->ts_ns = now;
-	ev->cgid = cgid;
-	ev->value = value;
-	ev->slot = slot;
-	ev->function = function;
-	ev->type = type;
-	ev->pad = 0;
+	*ev = *what;
 	bpf_ringbuf_submit(ev, wakeup);
 }
 
-/* Per-invocation records wait for the agent's tick; half full wakes it early. */
-static __always_inline void emit_quietly(__u32 type, __u64 now, const struct hearth_control *ctl,
-					 __u32 slot, __u64 value)
+static __always_inline void emit(__u32 type, __u64 now, __u64 cgid, __u32 slot, __u32 function,
+				 __u64 value, __u64 wakeup)
 {
-	__u64 wakeup = BPF_RB_NO_WAKEUP;
+	struct hearth_event ev = {.ts_ns = now,
+				  .cgid = cgid,
+				  .value = value,
+				  .slot = slot,
+				  .function = function,
+				  .type = type};
 
-	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENTS_HALF)
-		wakeup = BPF_RB_FORCE_WAKEUP;
-	emit(type, now, ctl->cgid, slot, ctl->function, value, wakeup);
+	emit_event(&ev, wakeup);
+}
+
+/* Per-invocation records wait for the agent's tick; half full wakes it early. */
+static __always_inline __u64 quietly(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENTS_HALF ? BPF_RB_FORCE_WAKEUP
+									   : BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline void emit_span(__u32 type, __u64 now, const struct hearth_control *ctl,
+				      __u32 slot, __u64 value, __u16 span, __u16 start)
+{
+	struct hearth_event ev = {.ts_ns = now,
+				  .cgid = ctl->cgid,
+				  .value = value,
+				  .slot = slot,
+				  .function = ctl->function,
+				  .type = type,
+				  .start = start,
+				  .span = span};
+
+	emit_event(&ev, quietly());
 }
 
 /*
@@ -124,10 +141,10 @@ static __always_inline void learn_idle_time(struct hearth_function *fn, __u32 fu
 
 /* An instance became busy; if it is the function's first, an idle time closes. */
 static __always_inline void function_enter(struct hearth_function *fn, struct hearth_control *ctl,
-					   __u32 slot, __u64 now)
+					   __u32 slot, __u64 now, __u16 start)
 {
 	__s32 before = __sync_fetch_and_add(&fn->busy, 1);
-	__u64 since, idle_ns = 0;
+	__u64 since, spans, idle_ns = 0;
 
 	if (before >= (__s32)fn->peak)
 		fn->peak = before + 1; /* a lost race costs one instance of advice */
@@ -139,25 +156,26 @@ static __always_inline void function_enter(struct hearth_function *fn, struct he
 		learn_idle_time(fn, ctl->function, idle_ns);
 	}
 	fn->last_busy_ns = now;
-	__sync_fetch_and_add(&fn->busy_spans, 1);
-	emit_quietly(HEARTH_EV_BUSY, now, ctl, slot, idle_ns);
+	spans = __sync_fetch_and_add(&fn->busy_spans, 1) + 1;
+	emit_span(HEARTH_EV_BUSY, now, ctl, slot, idle_ns, spans, start);
 }
 
 /* last_idle_ns is published before the decrement that lets a begin read it. */
 static __always_inline void function_leave(struct hearth_function *fn, struct hearth_control *ctl,
 					   __u32 slot, __u64 now)
 {
-	__u64 since = fn->last_busy_ns;
+	__u64 since = fn->last_busy_ns, spans = fn->busy_spans;
 
 	fn->last_idle_ns = now;
 	if (__sync_fetch_and_add(&fn->busy, -1) == 1)
-		emit_quietly(HEARTH_EV_IDLE, now, ctl, slot, now > since ? now - since : 0);
+		emit_span(HEARTH_EV_IDLE, now, ctl, slot, now > since ? now - since : 0, spans, 0);
 }
 
 static __always_inline void account_begin(struct hearth_instance *inst, __u32 slot, __u64 now,
 					  bool socket)
 {
 	struct hearth_control *ctl = control_of(slot);
+	__u16 start = HEARTH_START_WARM;
 	struct hearth_function *fn;
 	bool first, lukewarm;
 
@@ -178,12 +196,16 @@ static __always_inline void account_begin(struct hearth_instance *inst, __u32 sl
 		lukewarm = lukewarm || now - inst->last_syn_ns < CONNECT_NS;
 		inst->woken = 0;
 	}
-	if (lukewarm)
+	if (lukewarm) { /* whatever its tier was, it was armed */
 		__sync_fetch_and_add(&fn->lukewarm_starts, 1);
-	if (inst->fresh && __sync_lock_test_and_set(&inst->fresh, 0))
+		start = HEARTH_START_LUKEWARM;
+	}
+	if (inst->fresh && __sync_lock_test_and_set(&inst->fresh, 0)) {
 		__sync_fetch_and_add(&fn->cold_starts, 1);
+		start = HEARTH_START_COLD;
+	}
 	if (first)
-		function_enter(fn, ctl, slot, now);
+		function_enter(fn, ctl, slot, now, start);
 }
 
 /* Take one off inflight; the function goes idle with its last busy instance. */

@@ -318,7 +318,7 @@ int hearth_repair(struct hearth_repair *fix)
 	if (before > 0 && now <= 0)
 		function_leave(fn, ctl, fix->slot, bpf_ktime_get_ns());
 	else if (before <= 0 && now > 0)
-		function_enter(fn, ctl, fix->slot, bpf_ktime_get_ns());
+		function_enter(fn, ctl, fix->slot, bpf_ktime_get_ns(), HEARTH_START_WARM);
 	return 0;
 }
 

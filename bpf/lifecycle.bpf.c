@@ -126,7 +126,8 @@ int BPF_PROG(hearth_frozen, struct cgroup *cgrp, const char *path, int frozen)
 		return 0;
 	ctl = control_of(ref->slot);
 	if (ctl && ctl->cgid == cgid)
-		emit_quietly(HEARTH_EV_FROZEN, bpf_ktime_get_ns(), ctl, ref->slot, frozen);
+		emit(HEARTH_EV_FROZEN, bpf_ktime_get_ns(), ctl->cgid, ref->slot, ctl->function,
+		     frozen, quietly());
 	return 0;
 }
 

@@ -212,6 +212,9 @@ enum hearth_event_type {
 	HEARTH_EV_ENTER,     /* a process entered the instance from outside: look at its sockets */
 };
 
+/* How an instance was found by a begin. Reclaimed instances are frozen and armed too. */
+enum hearth_start { HEARTH_START_WARM, HEARTH_START_COLD, HEARTH_START_LUKEWARM };
+
 struct hearth_event {
 	__u64 ts_ns;
 	__u64 cgid;
@@ -219,7 +222,8 @@ struct hearth_event {
 	__u32 slot;
 	__u32 function;
 	__u32 type;
-	__u32 pad;
+	__u16 start; /* HEARTH_EV_BUSY: enum hearth_start of the begin */
+	__u16 span;  /* HEARTH_EV_BUSY, _IDLE: low bits of busy_spans, so that a gap shows */
 };
 
 enum hearth_wake_cause {

@@ -185,7 +185,8 @@ static int agent_open(struct agent *a)
 	if (err)
 		return err;
 	a->journal = journal_new(a->config->journal_size);
-	if (!a->journal)
+	a->spans = spans_new(SPANS_KEPT, a->wall_offset_ns);
+	if (!a->journal || !a->spans)
 		return -ENOMEM;
 	if (mkdir(a->config->run_dir, 0755) && errno != EEXIST)
 		log_warn("run_dir %s: %s", a->config->run_dir, strerror(errno));
@@ -239,6 +240,7 @@ static void agent_close(struct agent *a)
 	guard_table_close(a->guard);
 	state_done(&a->saved);
 	journal_free(a->journal);
+	spans_free(a->spans);
 	config_free(a->config);
 	if (a->inotify_fd >= 0)
 		close(a->inotify_fd);

@@ -17,6 +17,7 @@
 #include "agent/journal.h"
 #include "agent/kernel.h"
 #include "agent/registry.h"
+#include "agent/spans.h"
 #include "agent/state.h"
 #include "agent/wake.h"
 
@@ -44,6 +45,7 @@ struct agent {
 	struct wake *wake;
 	struct registry *registry;
 	struct journal *journal;
+	struct spans *spans;
 	struct api *api;
 	struct state saved; /* of earlier runs, functions not seen yet */
 	char state_path[PATH_MAX];

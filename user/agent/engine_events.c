@@ -126,6 +126,8 @@ void engine_function_event(struct agent *a, const struct hearth_event *ev)
 	struct function *fn = registry_function_index(a->registry, ev->function);
 	struct instance *inst = registry_slot(a->registry, ev->slot);
 
+	if (fn)
+		spans_event(a->spans, fn, ev);
 	if (ev->type == HEARTH_EV_BUSY && fn)
 		learn_arrival(a, fn, ev);
 	if (ev->type == HEARTH_EV_IDLE && fn) {

@@ -154,6 +154,9 @@ static void check_drops(struct agent *a)
 		 (unsigned long)(drops[HEARTH_DROP_EVENTS_FULL] - a->lost_events));
 	a->lost_events = drops[HEARTH_DROP_EVENTS_FULL];
 	a->sync_due = true;
+	spans_count(registry_functions(a->registry), a->maps->functions);
+	kernel_events_consume(a->kernel);
+	spans_settle(a->spans, registry_functions(a->registry));
 	engine_replan_all(a);
 }
 

@@ -19,6 +19,7 @@
 #include "agent/kernel.h"
 #include "agent/naming.h"
 #include "agent/shadow.h"
+#include "agent/spans.h"
 #include "agent/state.h"
 #include "hearth/policy.h"
 
@@ -46,6 +47,7 @@ struct function {
 	double frozen_s;        /* of instances that are gone, and of closed frozen times */
 	double instance_s;      /* of instances that are gone */
 	uint64_t last_arrival_ns;
+	struct span_track span;
 	float wake_us[WAKE_SAMPLES];
 	uint32_t n_wake_us;
 };

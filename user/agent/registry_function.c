@@ -242,6 +242,7 @@ static int function_start(struct registry *r, struct function *fn, bool slot_is_
 	if (!err && known && slot_is_empty)
 		history_restore(&r->maps->functions[fn->index], &r->maps->fn_controls[fn->index],
 				&saved);
+	spans_start(fn, &r->maps->functions[fn->index]);
 	if (!err && saved.blob && saved.blob_bytes == hearth_policy_state_size(fn->policy) &&
 	    !strcmp(saved.blob_spec, hearth_policy_spec(fn->policy)))
 		memcpy(fn->policy_state, saved.blob, saved.blob_bytes);

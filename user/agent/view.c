@@ -23,9 +23,9 @@ static double unix_s(uint64_t mono_ns, uint64_t now)
 
 static double memory_of(int fd)
 {
-	char buf[32];
+	uint64_t bytes;
 
-	return read_file_at(fd, "memory.current", buf, sizeof(buf)) > 0 ? strtod(buf, NULL) : NAN;
+	return cgroup_memory_bytes(fd, &bytes) ? NAN : (double)bytes;
 }
 
 static const char *tier_of(const struct agent *a, const struct instance *inst)
