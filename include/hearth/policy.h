@@ -64,7 +64,7 @@ void hearth_policy_free(struct hearth_policy *p);
  * Another population for `predictive` to start from, in place of the one that
  * prior=both names; other specs stay as they are. Cells rise from minute 0, each
  * holds up to the next, the last up to HEARTH_PRIOR_MINUTES; what their p lack to
- * 1 is longer. Copied. Call it right after parsing.
+ * 1 is longer. Copied; decisions from then on go by it.
  */
 #define HEARTH_PRIOR_MINUTES 1440
 struct hearth_prior_cell {
@@ -73,6 +73,9 @@ struct hearth_prior_cell {
 };
 void hearth_policy_set_prior(struct hearth_policy *p, const struct hearth_prior_cell cells[],
 			     size_t n);
+
+/* The one that prior=both names; static. */
+const struct hearth_prior_cell *hearth_policy_prior(size_t *n);
 
 /* The spec in canonical form, keys at their default left out; lives as long as p. */
 const char *hearth_policy_spec(const struct hearth_policy *p);

@@ -16,6 +16,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <hearth/population.h>
+
 #include "policy/def.h"
 #include "policy/windows.h"
 
@@ -84,11 +86,6 @@ struct own {
 	double scale, after_scale, after_escape, escape;
 };
 
-static double clock_minute(double t_s)
-{
-	return floor((t_s + EPSILON_S) / 60);
-}
-
 static void read_prior(struct predictive_aux *aux, double cost_min,
 		       const struct hearth_prior_cell cells[], size_t n)
 {
@@ -129,6 +126,12 @@ static void prepare(const struct hearth_policy *p)
 	read_prior(p->aux, p->v[COST] / 60, priors[which].cells, priors[which].n);
 }
 
+const struct hearth_prior_cell *hearth_policy_prior(size_t *n)
+{
+	*n = sizeof(both) / sizeof(both[0]);
+	return both;
+}
+
 static void set_prior(const struct hearth_policy *p, const struct hearth_prior_cell cells[],
 		      size_t n)
 {
@@ -166,7 +169,7 @@ static void push(struct predictive_state *s, unsigned int gap)
 static void observe(const struct hearth_policy *p, void *state, const struct hearth_arrival *a)
 {
 	struct predictive_state *s = state;
-	double gap = clock_minute(a->t_s) - clock_minute(s->last_s);
+	double gap = hearth_clock_minute(a->t_s) - hearth_clock_minute(s->last_s);
 
 	(void)p;
 	if (s->seen && gap >= 0) /* a clock that was set back teaches nothing */
@@ -257,7 +260,7 @@ static void decide_minutes(const struct hearth_policy *p, const struct predictiv
 {
 	const struct predictive_aux *aux = p->aux;
 	double cost_min = p->v[COST] / 60, load_min = p->v[LOAD] / 60;
-	double began_s = 60 * clock_minute(s->last_s);
+	double began_s = 60 * hearth_clock_minute(s->last_s);
 	double minute_s = began_s - s->idle_s - EPSILON_S; /* counted from the idle time's start */
 	double rest_min = 1 - (s->last_s - began_s) / 60;  /* of the arrival's own minute */
 	double own_longer = 1 - own->escape;               /* own gaps of at least b minutes */

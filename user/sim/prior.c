@@ -1,34 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#include <errno.h>
-#include <math.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "lib/util.h"
 #include "sim/prior.h"
-
-#define MINUTE_S  60.0
-#define EPSILON_S 1e-6 /* times that are minutes up to rounding are minutes */
-#define HEAD      "minute,probability"
-#define SURPLUS   0.01 /* a sum beyond 1 that rounded numbers can make */
-
-static double clock_minute(double t_s)
-{
-	return floor((t_s + EPSILON_S) / MINUTE_S);
-}
 
 static void add_unit(struct prior_sums *sums, const struct gathered *u, double end_minute)
 {
-	double last = clock_minute(u->t_s[0]);
+	double last = hearth_clock_minute(u->t_s[0]);
 
 	for (size_t i = 1; i < u->n; i++) {
-		double minute = clock_minute(u->t_s[i]);
+		double minute = hearth_clock_minute(u->t_s[i]);
 
-		sums->ended[(int)fmin(minute - last, HEARTH_PRIOR_MINUTES)] += 1.0 / u->n;
+		hearth_population_wait(&sums->population, minute - last, true, 1.0 / u->n);
 		last = minute;
 	}
-	sums->cut[(int)fmin(fmax(end_minute - last, 0), HEARTH_PRIOR_MINUTES)] += 1.0 / u->n;
+	hearth_population_wait(&sums->population, end_minute - last, false, 1.0 / u->n);
 	sums->apps++;
 }
 
@@ -36,131 +19,11 @@ void prior_add(struct prior_sums *sums, const struct gather *g, double end_s)
 {
 	for (size_t i = 0; i < g->n; i++)
 		if (g->units[i].n)
-			add_unit(sums, &g->units[i], clock_minute(end_s));
-}
-
-/* Cells are single minutes where timers fire, and what lies between them. */
-static bool fires(int minute)
-{
-	return minute <= 30 || (minute <= 120 && minute % 5 == 0) ||
-	       (minute <= 480 && minute % 30 == 0) || minute % 60 == 0;
+			add_unit(sums, &g->units[i], hearth_clock_minute(end_s));
 }
 
 void prior_estimate(const struct prior_sums *sums, struct prior *out)
 {
-	double at_risk = 0, survival = 1;
-
-	for (int b = 0; b <= HEARTH_PRIOR_MINUTES; b++)
-		at_risk += sums->ended[b] + sums->cut[b];
 	*out = (struct prior){0};
-	for (int b = 0; b < HEARTH_PRIOR_MINUTES; b++) {
-		double hazard = at_risk > 0 ? sums->ended[b] / at_risk : 0;
-
-		if (fires(b) || fires(b - 1))
-			out->cells[out->n++].minute = b;
-		out->cells[out->n - 1].p += survival * hazard;
-		survival *= 1 - hazard;
-		at_risk -= sums->ended[b] + sums->cut[b];
-	}
-}
-
-int prior_write(const struct prior *prior, size_t apps, FILE *f)
-{
-	fprintf(f,
-		"# Probability that the next arrival comes within these clock minutes after the\n"
-		"# last one: from each row's minute up to the next row's, the last up to %d.\n"
-		"# What is missing to 1: longer. Apps: %zu.\n%s\n",
-		HEARTH_PRIOR_MINUTES, apps, HEAD);
-	for (size_t i = 0; i < prior->n; i++)
-		fprintf(f, "%u,%.2e\n", prior->cells[i].minute, prior->cells[i].p);
-	return ferror(f) ? -EIO : 0;
-}
-
-struct reading {
-	const char *path;
-	unsigned int line;
-	bool head;
-	double sum;
-	char *err;
-	size_t err_size;
-};
-
-__attribute__((format(printf, 2, 3))) static int fail(const struct reading *r, const char *what,
-						      ...)
-{
-	int n = snprintf(r->err, r->err_size, "%s:%u: ", r->path, r->line);
-	va_list args;
-
-	va_start(args, what);
-	if (n >= 0 && (size_t)n < r->err_size)
-		vsnprintf(r->err + n, r->err_size - n, what, args);
-	va_end(args);
-	return -EINVAL;
-}
-
-static int read_row(struct reading *r, const char *line, struct prior *out)
-{
-	struct hearth_prior_cell *cell = &out->cells[out->n];
-	char *end;
-	double minute, p;
-
-	minute = strtod(line, &end);
-	if (end == line || *end != ',')
-		return fail(r, "\"%s\" is not accepted; accepted: %s", line, HEAD);
-	p = strtod(end + 1, &end);
-	if (*end || !(p >= 0 && p <= 1))
-		return fail(r, "\"%s\" has no probability; accepted: 0 to 1", line);
-	if (!(minute >= 0 && minute < HEARTH_PRIOR_MINUTES) || minute != floor(minute) ||
-	    (out->n ? minute <= cell[-1].minute : minute != 0))
-		return fail(r,
-			    "minute %g is out of order; accepted: whole minutes that rise from 0 "
-			    "to below %d",
-			    minute, HEARTH_PRIOR_MINUTES);
-	r->sum += p;
-	if (r->sum > 1 + SURPLUS)
-		return fail(r, "probabilities sum to more than 1");
-	*cell = (struct hearth_prior_cell){minute, p};
-	out->n++;
-	return 0;
-}
-
-static int read_line(struct reading *r, char *line, struct prior *out)
-{
-	line[strcspn(line, "\r\n")] = '\0';
-	r->line++;
-	if (!*line || *line == '#')
-		return 0;
-	if (r->head)
-		return read_row(r, line, out);
-	if (strcmp(line, HEAD))
-		return fail(r, "not a table of \"hearth fit --prior\"; accepted: %s", HEAD);
-	r->head = true;
-	return 0;
-}
-
-int prior_read(const char *path, struct prior *out, char *err, size_t err_size)
-{
-	struct reading r = {.path = path, .err = err, .err_size = err_size};
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	_cleanup_free_ char *line = NULL;
-	struct prior prior = {0};
-	size_t room = 0;
-	int rc = 0;
-
-	if (!f) {
-		rc = -errno;
-		snprintf(err, err_size, "%s: %s", path, strerror(-rc));
-		return rc;
-	}
-	while (!rc && (errno = 0, getline(&line, &room, f)) >= 0)
-		rc = read_line(&r, line, &prior);
-	if (!rc && ferror(f)) {
-		rc = errno ? -errno : -EIO;
-		snprintf(err, err_size, "%s: %s", path, strerror(-rc));
-	}
-	if (!rc && !prior.n)
-		rc = fail(&r, "no rows; accepted: %s", HEAD);
-	if (!rc)
-		*out = prior;
-	return rc;
+	out->n = hearth_population_estimate(&sums->population, out->cells);
 }
