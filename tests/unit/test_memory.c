@@ -110,13 +110,30 @@ static void no_controller_and_no_cgroup_are_told_apart(void **state)
 
 static void zram_and_zswap_are_counted_once(void **state)
 {
-	struct memory_use use = {.current_bytes = 1000, .swap_bytes = 800, .zswapped_bytes = 600};
+	struct swap_use zram = {.zrams = 1, .zram_orig_bytes = 64 * MB, .zram_ram_bytes = 16 * MB};
+	struct swap_use both = zram, disk = {.disk_bytes = MB, .next_is_disk = true};
+	struct memory_use use = {
+	    .current_bytes = 1000,
+	    .swap_bytes = 800,
+	    .zswapped_bytes = 600,
+	    .zswap_bytes = 300,
+	    .accounted = true,
+	};
 
 	(void)state;
-	assert_int_equal(memory_cost(&use, 0.25), 1050); /* zswap's RAM is in current */
-	assert_int_equal(memory_cost(&use, 0), 1000);
+	both.zswap = true;
+	both.zswap_orig_bytes = 64 * MB;
+	both.zswap_ram_bytes = 32 * MB;
+	assert_int_equal(memory_kept(&use, &both), 350);  /* 200 on zram, at a quarter */
+	assert_int_equal(memory_cost(&use, &both), 1050); /* zswap's RAM is in current */
+	assert_int_equal(memory_cost(&use, &disk), 1000);
 	use.zswapped_bytes = 900; /* read a moment later */
-	assert_int_equal(memory_cost(&use, 1), 1000);
+	assert_int_equal(memory_cost(&use, &zram), 1000);
+
+	use = (struct memory_use){.current_bytes = 1000, .swap_bytes = 800}; /* no account */
+	assert_int_equal(memory_cost(&use, &zram), 1200);
+	assert_int_equal(memory_cost(&use, &both), 1400);
+	assert_int_equal(memory_cost(&use, &disk), 1000);
 }
 
 /* ---- real processes */

@@ -86,7 +86,7 @@ static void a_kernel_or_a_host_without_swap_has_none(void **state)
 	assert_int_equal(s.zrams, 0);
 	assert_false(s.zswap);
 	assert_false(s.next_is_disk);
-	assert_ratio(swap_ratio(&s), 0);
+	assert_ratio(swap_ratio(&s, false), 0);
 }
 
 static void a_disk_keeps_no_memory(void **state)
@@ -102,7 +102,7 @@ static void a_disk_keeps_no_memory(void **state)
 	assert_int_equal(s.disk_bytes, s.total_bytes);
 	assert_int_equal(s.disk_used_bytes, MB);
 	assert_true(s.next_is_disk);
-	assert_ratio(swap_ratio(&s), 0);
+	assert_ratio(swap_ratio(&s, false), 0);
 }
 
 static void several_zrams_add_up_and_give_the_ratio(void **state)
@@ -121,7 +121,7 @@ static void several_zrams_add_up_and_give_the_ratio(void **state)
 	assert_int_equal(s.zram_compressed_bytes, 9000000);
 	assert_int_equal(s.zram_ram_bytes, 15 * MB);
 	assert_int_equal(s.zram_limit_bytes, 0); /* one has none */
-	assert_ratio(swap_ratio(&s), 15.0 / 40);
+	assert_ratio(swap_ratio(&s, false), 15.0 / 40);
 
 	put("sys/block/zram11/mm_stat", "20971520 5000000 10485760 1048576 10485760 1 0 0 0\n");
 	s = host();
@@ -136,10 +136,10 @@ static void a_hardly_used_zram_does_not_tell_its_ratio(void **state)
 	put("proc/swaps", HEADING "/dev/zram0 partition 1048576 4 100\n");
 	put("sys/block/zram0/mm_stat", "4096 74 524288 0 524288 0 0 0 0\n");
 	s = host();
-	assert_ratio(swap_ratio(&s), SWAP_RATIO_UNMEASURED);
+	assert_ratio(swap_ratio(&s, false), SWAP_RATIO_UNMEASURED);
 	put("sys/block/zram0/mm_stat", "20971520 20971520 30000000 0 30000000 0 0 0 0\n");
 	s = host();
-	assert_ratio(swap_ratio(&s), 1);
+	assert_ratio(swap_ratio(&s, false), 1);
 }
 
 static void the_next_byte_goes_to_the_highest_priority_with_room(void **state)
@@ -152,12 +152,12 @@ static void the_next_byte_goes_to_the_highest_priority_with_room(void **state)
 				  "/dev/zram0 partition 1048576 20480 100\n");
 	s = host();
 	assert_false(s.next_is_disk);
-	assert_ratio(swap_ratio(&s), 0.25);
+	assert_ratio(swap_ratio(&s, false), 0.25);
 	put("proc/swaps", HEADING "/dev/zram0 partition 20480 20480 100\n"
 				  "/dev/sda2 partition 1048576 0 -2\n");
 	s = host();
 	assert_true(s.next_is_disk);
-	assert_ratio(swap_ratio(&s), 0);
+	assert_ratio(swap_ratio(&s, false), 0);
 }
 
 static void a_file_named_zram_is_a_disk(void **state)
@@ -185,10 +185,11 @@ static void zswap_keeps_memory_in_front_of_a_disk(void **state)
 	assert_int_equal(s.zswap_ram_bytes, 8 * MB);
 	assert_int_equal(s.zswap_orig_bytes, 32 * MB);
 	assert_int_equal(s.disk_used_bytes, 40 * MB);
-	assert_ratio(swap_ratio(&s), 0.25);
+	assert_ratio(swap_ratio(&s, false), 0.25);
+	assert_ratio(swap_ratio(&s, true), 0);
 	put("sys/module/zswap/parameters/enabled", "N\n");
 	s = host();
-	assert_ratio(swap_ratio(&s), 0);
+	assert_ratio(swap_ratio(&s, false), 0);
 }
 
 #define ON_A_HOST(test) cmocka_unit_test_setup_teardown(test, make_host, remove_host)

@@ -87,7 +87,7 @@ int memory_of_cgroup(int dirfd, struct memory_use *out)
 	    LINE("kernel ", kernel_bytes),     LINE("zswap ", zswap_bytes),
 	    LINE("zswapped ", zswapped_bytes),
 	};
-	struct memory_use use = {0};
+	struct memory_use use = {.accounted = true};
 	char text[16384];
 	ssize_t n;
 	int rc = memory_current(dirfd, &use.current_bytes);
@@ -151,9 +151,14 @@ int memory_read(int dirfd, struct memory_use *out)
 	return rc == -EOPNOTSUPP ? memory_of_processes(dirfd, out) : rc;
 }
 
-uint64_t memory_cost(const struct memory_use *m, double zram_ratio)
+uint64_t memory_kept(const struct memory_use *m, const struct swap_use *swap)
 {
 	uint64_t rest = m->swap_bytes - MIN(m->swap_bytes, m->zswapped_bytes);
 
-	return m->current_bytes + (uint64_t)((double)rest * zram_ratio);
+	return m->zswap_bytes + (uint64_t)((double)rest * swap_ratio(swap, m->accounted));
+}
+
+uint64_t memory_cost(const struct memory_use *m, const struct swap_use *swap)
+{
+	return m->current_bytes - MIN(m->current_bytes, m->zswap_bytes) + memory_kept(m, swap);
 }

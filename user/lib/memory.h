@@ -7,7 +7,10 @@
 #ifndef HEARTH_LIB_MEMORY_H
 #define HEARTH_LIB_MEMORY_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "lib/swap.h"
 
 struct memory_use {
 	uint64_t anon_bytes;     /* resident, anonymous */
@@ -17,6 +20,7 @@ struct memory_use {
 	uint64_t zswap_bytes;    /* RAM that zswap needs for that part; included in current */
 	uint64_t kernel_bytes;   /* page tables, stacks, slab, zswap's copies */
 	uint64_t current_bytes;  /* all of the above that is RAM */
+	bool accounted;          /* by the controller; else kernel and zswap are unknown: 0 */
 };
 
 /* By memory.stat and its like. -EOPNOTSUPP if the controller is off here. */
@@ -25,7 +29,7 @@ int memory_of_cgroup(int dirfd, struct memory_use *out);
 /*
  * By smaps_rollup of every process below: each of its pages is looked at, so
  * this takes milliseconds per 100 MB. A page shared with others counts in
- * parts; kernel and zswap stay 0. Processes that vanish are left out.
+ * parts. Processes that vanish are left out.
  */
 int memory_of_processes(int dirfd, struct memory_use *out);
 
@@ -42,10 +46,10 @@ static inline uint64_t memory_resident(const struct memory_use *m)
 	return m->anon_bytes + m->file_bytes;
 }
 
-/*
- * RAM it costs the host: current, and what zram keeps of its swapped bytes;
- * zram_ratio is swap_ratio()'s.
- */
-uint64_t memory_cost(const struct memory_use *m, double zram_ratio);
+/* RAM that zswap and zram keep of its swapped bytes: by account, else by ratio. */
+uint64_t memory_kept(const struct memory_use *m, const struct swap_use *swap);
+
+/* RAM it costs the host: what is resident, the kernel's part, and what is kept. */
+uint64_t memory_cost(const struct memory_use *m, const struct swap_use *swap);
 
 #endif

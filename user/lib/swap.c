@@ -139,9 +139,9 @@ static double measured(uint64_t ram, uint64_t orig)
 	return orig < ENOUGH_BYTES ? SWAP_RATIO_UNMEASURED : MIN((double)ram / (double)orig, 1.0);
 }
 
-double swap_ratio(const struct swap_use *s)
+double swap_ratio(const struct swap_use *s, bool below_zswap)
 {
-	if (s->zswap)
+	if (s->zswap && !below_zswap)
 		return measured(s->zswap_ram_bytes, s->zswap_orig_bytes);
 	if (s->next_is_disk || !s->zrams)
 		return 0;

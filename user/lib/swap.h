@@ -31,8 +31,9 @@ int swap_read(const char *procroot, const char *sysroot, struct swap_use *out);
 /*
  * RAM that one more swapped byte keeps, 0..1: 0 for disk; what zswap or zram
  * have measured, if they hold enough to tell, else SWAP_RATIO_UNMEASURED.
+ * below_zswap: of a byte that zswap does not hold.
  */
-double swap_ratio(const struct swap_use *s);
+double swap_ratio(const struct swap_use *s, bool below_zswap);
 
 #define SWAP_RATIO_UNMEASURED 0.4 /* lzo on mixed heaps keeps between a third and a half */
 
