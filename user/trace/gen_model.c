@@ -3,9 +3,9 @@
  * The population, from Serverless in the Wild (Shahrad et al., USENIX ATC
  * 2020) and the published Azure 2019 data: rates and CVs as tables of their
  * distribution, execution times and memory as the fitted laws, the time of day
- * as the platform's mean load per hour. Calls are renewals with gamma-distributed
- * times between them, in time that runs with the platform's load; timers are
- * exact.
+ * as the platform's mean load per hour. Calls are renewals in time that runs with
+ * the platform's load: with gamma-distributed times between them up to a CV of 1,
+ * in sessions of calls a minute apart above that; timers are exact.
  */
 #include <math.h>
 #include <stddef.h>
@@ -16,7 +16,9 @@
 
 #define DAY_S        86400.0
 #define HOURS        24
-#define DURATION_MU  -0.38 /* log-normal, seconds (figure 7) */
+#define SESSION_DAYS (1.0 / GEN_MINUTES) /* mean time between the calls of a session */
+#define SESSION_MOST 0.1                 /* of the mean time between all calls */
+#define DURATION_MU  -0.38               /* log-normal, seconds (figure 7) */
 #define DURATION_SD  2.36
 #define DURATION_MAX 36000.0
 #define MEMORY_C     11.652 /* Burr XII, MB (figure 8) */
@@ -34,9 +36,17 @@ static const struct draw_point rates[] = {
     {0.97, 86400}, {0.99, 5e5}, {0.999, 9e6}, {1.00, 1.3e8},
 };
 
-/* CV of the times between them: 20% are 0, 40% above 1 (figure 6). */
-static const struct draw_point cvs[] = {
-    {0.20, 0}, {0.40, 0.25}, {0.49, 0.5}, {0.60, 1}, {0.75, 2}, {0.90, 5}, {0.98, 20}, {1.00, 60},
+/*
+ * CV of the times between them: 20% are 0, 40% above 1 (figure 6). Apps with few
+ * calls have them in sessions more often: the blocks of the published data show
+ * as much by their cold starts under a keep-alive of 5 minutes.
+ */
+#define RARE 300 /* a day, at most */
+static const struct draw_point rare_cvs[] = {
+    {0.17, 0}, {0.30, 0.25}, {0.36, 0.5}, {0.44, 1}, {0.70, 2.2}, {0.90, 4}, {0.98, 10}, {1.00, 30},
+};
+static const struct draw_point busy_cvs[] = {
+    {0.26, 0}, {0.46, 0.25}, {0.60, 0.5}, {0.72, 1}, {0.84, 2}, {0.95, 5}, {0.99, 20}, {1.00, 60},
 };
 
 /* The platform's load by hour of the day, mean 1 (14 days of totals). */
@@ -78,11 +88,24 @@ static double burr(struct draw *d)
 	return MEMORY_SCALE * pow(pow(1 - draw_unit(d), -1 / MEMORY_K) - 1, 1 / MEMORY_C);
 }
 
+/*
+ * Days to the next call. Sessions: a share `apart` of the times is long, so that
+ * the CV would be right if those within a session were nothing.
+ */
 static double renewal(struct gen_app *a)
 {
-	double shape = 1 / (a->cv * a->cv);
+	double shape = 1 / (a->cv * a->cv), mean = 1 / a->per_day;
+	double apart, within;
 
-	return draw_gamma(&a->draw, shape) / shape / a->per_day;
+	if (a->cv <= 1)
+		return draw_gamma(&a->draw, shape) / shape * mean;
+	apart = 2 / (a->cv * a->cv + 1);
+	within = fmin(SESSION_DAYS, SESSION_MOST * mean);
+	if (draw_unit(&a->draw) < apart)
+		mean = (mean - (1 - apart) * within) / apart;
+	else
+		mean = within;
+	return -log(draw_unit(&a->draw)) * mean;
 }
 
 void gen_app_draw(struct gen_app *a, uint64_t id, const struct gen_options *o)
@@ -92,7 +115,8 @@ void gen_app_draw(struct gen_app *a, uint64_t id, const struct gen_options *o)
 	do
 		a->per_day = draw_table(&a->draw, rates, ARRAY_SIZE(rates));
 	while (o->max_per_day > 0 && a->per_day > o->max_per_day);
-	a->cv = draw_table(&a->draw, cvs, ARRAY_SIZE(cvs));
+	a->cv = a->per_day <= RARE ? draw_table(&a->draw, rare_cvs, ARRAY_SIZE(rare_cvs))
+				   : draw_table(&a->draw, busy_cvs, ARRAY_SIZE(busy_cvs));
 	if (a->cv < 0.01) {
 		a->cv = 0;
 		a->period_s = nearest_period_s(a->per_day);
