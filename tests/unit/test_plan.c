@@ -62,8 +62,16 @@ static void set_windows(struct bed *b, unsigned int n, const struct hearth_windo
 		b->fn.decision.w[i] = w[i];
 }
 
+/* Its tiers are warm and frozen. */
 static struct plan plan_at(struct bed *b, unsigned int inst, uint64_t idle_s)
 {
+	const struct hearth_decision none = {0};
+	const struct hearth_hist hist = {0};
+	struct hearth_ladder ladder;
+
+	cost_ladder(&b->fn, &ladder);
+	b->fn.n_steps = hearth_ladder_plan(&b->fn.decision, &hist, &ladder, b->fn.steps);
+	b->fn.n_surplus_steps = hearth_ladder_plan(&none, &hist, &ladder, b->fn.surplus_steps);
 	return plan_instance(&b->agent, &b->inst[inst], 100 * S, (100 + idle_s) * S);
 }
 
@@ -74,10 +82,10 @@ static void inside_a_window_it_stays_until_the_close(void **state)
 
 	set_windows(b, 1, (struct hearth_window[]){{0, 60}});
 	p = plan_at(b, 3, 10);
-	assert_false(p.frozen);
+	assert_int_equal(p.rung, HEARTH_WARM);
 	assert_int_equal(p.until_ns, 160 * S);
 	p = plan_at(b, 3, 60); /* [open, close): the close itself is outside */
-	assert_true(p.frozen);
+	assert_int_equal(p.rung, HEARTH_FROZEN);
 	assert_int_equal(p.until_ns, UINT64_MAX);
 }
 
@@ -88,13 +96,13 @@ static void before_a_late_window_it_is_frozen_until_the_open(void **state)
 
 	set_windows(b, 2, (struct hearth_window[]){{20, 30}, {50, INFINITY}});
 	p = plan_at(b, 3, 1);
-	assert_true(p.frozen);
+	assert_int_equal(p.rung, HEARTH_FROZEN);
 	assert_int_equal(p.until_ns, 120 * S);
 	p = plan_at(b, 3, 35);
-	assert_true(p.frozen);
+	assert_int_equal(p.rung, HEARTH_FROZEN);
 	assert_int_equal(p.until_ns, 150 * S);
 	p = plan_at(b, 3, 4000);
-	assert_false(p.frozen);
+	assert_int_equal(p.rung, HEARTH_WARM);
 	assert_int_equal(p.until_ns, UINT64_MAX);
 }
 
@@ -105,7 +113,7 @@ static void no_window_means_frozen_at_once(void **state)
 
 	set_windows(b, 0, NULL);
 	p = plan_at(b, 3, 0);
-	assert_true(p.frozen);
+	assert_int_equal(p.rung, HEARTH_FROZEN);
 	assert_int_equal(p.until_ns, UINT64_MAX);
 }
 
@@ -115,10 +123,10 @@ static void instances_beyond_the_need_have_no_windows(void **state)
 
 	set_windows(b, 1, (struct hearth_window[]){{0, INFINITY}});
 	b->fn.needed = 2;
-	assert_false(plan_at(b, 3, 5).frozen); /* the two used last keep theirs */
-	assert_false(plan_at(b, 2, 5).frozen);
-	assert_true(plan_at(b, 1, 5).frozen);
-	assert_true(plan_at(b, 0, 5).frozen);
+	assert_int_equal(plan_at(b, 3, 5).rung, HEARTH_WARM); /* the two used last keep theirs */
+	assert_int_equal(plan_at(b, 2, 5).rung, HEARTH_WARM);
+	assert_int_equal(plan_at(b, 1, 5).rung, HEARTH_FROZEN);
+	assert_int_equal(plan_at(b, 0, 5).rung, HEARTH_FROZEN);
 }
 
 static void the_need_follows_a_peak_at_once_and_decays_slowly(void **state)

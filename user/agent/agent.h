@@ -104,10 +104,14 @@ int engine_thaw_now(struct agent *a, struct instance *inst, const char *reason);
 /* Wall-clock seconds: policies may know times of day, and minutes are minutes to them. */
 double engine_policy_time(const struct agent *a, uint64_t mono_ns);
 
-/* ---- plan.c: when may it be frozen, by its policy */
+/* ---- cost.c: what the tiers of a function cost, as measured */
+void cost_ladder(const struct function *fn, struct hearth_ladder *out);
+
+/* ---- plan.c: which tier when, by its policy and those costs */
 struct plan {
-	bool frozen;        /* what the windows want now */
-	uint64_t until_ns;  /* when that changes; UINT64_MAX: never */
+	enum hearth_rung rung; /* what is wanted now */
+	enum hearth_rung next; /* and from until_ns on; UINT64_MAX: never another */
+	uint64_t until_ns;
 	const char *reason; /* static */
 };
 /* The windows of the idle time that the function is in. */

@@ -135,6 +135,25 @@ static bool manages(const struct agent *a, const struct instance *inst)
 	return a->config->mode == MODE_MANAGE && !s->exclude && !s->pin && !inst->fn->pinned;
 }
 
+/* The timer for the plan's next step. */
+static void plan_step(struct instance *inst, const struct plan *p)
+{
+	static const char *const ACTIONS[HEARTH_RUNGS] = {"thaw", "freeze", "reclaim", "evict"};
+	const char *reason = "a faster start is not worth its memory any more";
+	bool up = p->next < p->rung;
+
+	if (p->until_ns == UINT64_MAX)
+		return engine_plan_next(inst, UINT64_MAX, "none",
+					p->rung == HEARTH_WARM ? "its window has no end"
+							       : "thaws with its next request");
+	if (up)
+		reason = "its window opens";
+	else if (p->rung == HEARTH_WARM)
+		reason = "its window closes";
+	engine_plan_next(inst, p->until_ns,
+			 up && p->next == HEARTH_FROZEN ? "prewarm" : ACTIONS[p->next], reason);
+}
+
 static void step_frozen(struct agent *a, struct instance *inst, uint64_t now)
 {
 	struct plan p;
@@ -143,14 +162,12 @@ static void step_frozen(struct agent *a, struct instance *inst, uint64_t now)
 		return engine_plan_next(inst, UINT64_MAX, "none",
 					"frozen by hand until its next request");
 	p = plan_instance(a, inst, idle_since(a, inst), now);
-	if (!p.frozen || !manages(a, inst)) {
+	if (p.rung == HEARTH_WARM || !manages(a, inst)) {
 		engine_thaw(a, inst, JOURNAL_BY_ENGINE,
 			    manages(a, inst) ? "its window opened" : "no longer managed");
 		return engine_replan(a, inst);
 	}
-	engine_plan_next(inst, p.until_ns, p.until_ns == UINT64_MAX ? "none" : "thaw",
-			 p.until_ns == UINT64_MAX ? "thaws with its next request"
-						  : "its window opens");
+	plan_step(inst, &p);
 }
 
 static void set_hold(struct instance *inst, const struct hold *h)
@@ -209,10 +226,8 @@ static void step_warm(struct agent *a, struct instance *inst, uint64_t now)
 	}
 	p = plan_instance(a, inst, since, now);
 	inst->hold[0] = '\0';
-	if (!p.frozen)
-		return engine_plan_next(
-		    inst, p.until_ns, p.until_ns == UINT64_MAX ? "none" : "freeze",
-		    p.until_ns == UINT64_MAX ? "its window has no end" : "its window closes");
+	if (p.rung == HEARTH_WARM)
+		return plan_step(inst, &p);
 	settled = MAX(since, inst->thawed_ns) + set->debounce_ns;
 	if (now < settled)
 		return engine_plan_next(inst, settled, "freeze", p.reason);

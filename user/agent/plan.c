@@ -23,6 +23,17 @@ unsigned int plan_rank(const struct agent *a, const struct instance *inst)
 	return rank;
 }
 
+/* Steps down the ladder from the windows, and for instances that have none. */
+static void plan_steps(struct function *fn, const struct hearth_hist *hist)
+{
+	static const struct hearth_decision NO_WINDOWS;
+	struct hearth_ladder ladder;
+
+	cost_ladder(fn, &ladder);
+	fn->n_steps = hearth_ladder_plan(&fn->decision, hist, &ladder, fn->steps);
+	fn->n_surplus_steps = hearth_ladder_plan(&NO_WINDOWS, hist, &ladder, fn->surplus_steps);
+}
+
 const struct hearth_decision *plan_decision(struct agent *a, struct function *fn)
 {
 	struct hearth_function *slot = &a->maps->functions[fn->index];
@@ -33,41 +44,41 @@ const struct hearth_decision *plan_decision(struct agent *a, struct function *fn
 		return &fn->decision;
 	hearth_policy_decide(fn->policy, fn->policy_state, &hist, &fn->decision);
 	fn->decided_span = slot->busy_spans;
+	plan_steps(fn, &hist);
 	/* The peak counts at once; without it the need goes down by one a busy span. */
 	peak = __atomic_exchange_n(&slot->peak, 0, __ATOMIC_RELAXED);
 	fn->needed = MAX(MAX(peak, fn->needed - 1), 1u);
 	return &fn->decision;
 }
 
-static uint64_t at(uint64_t since_ns, double s)
+static const char *window_text(const struct hearth_decision *d, double age_s)
 {
-	uint64_t ns = isinf(s) ? UINT64_MAX : s_to_ns(s);
+	unsigned int i;
 
-	return ns > UINT64_MAX - since_ns ? UINT64_MAX : since_ns + ns;
+	for (i = 0; i < d->n; i++) {
+		if (age_s < d->w[i].open_s)
+			return i ? "between two windows" : "before its window opens";
+		if (age_s < d->w[i].close_s)
+			return "inside its keep-alive window";
+	}
+	return "outside its windows";
 }
 
 struct plan plan_instance(struct agent *a, struct instance *inst, uint64_t idle_since_ns,
 			  uint64_t now)
 {
 	const struct hearth_decision *d = plan_decision(a, inst->fn);
-	struct plan p = {.frozen = true, .until_ns = UINT64_MAX, .reason = "outside its windows"};
-	unsigned int i;
+	bool surplus = plan_rank(a, inst) >= inst->fn->needed;
+	const struct hearth_rung_step *steps = surplus ? inst->fn->surplus_steps : inst->fn->steps;
+	int n = surplus ? inst->fn->n_surplus_steps : inst->fn->n_steps;
+	double age_s = ns_to_s(now - MIN(idle_since_ns, now)), until_s;
+	struct plan p = {.until_ns = UINT64_MAX};
 
-	if (plan_rank(a, inst) >= inst->fn->needed) {
-		p.reason = "more instances than the recent peak needed";
+	p.reason = surplus ? "more instances than the recent peak needed" : window_text(d, age_s);
+	p.rung = p.next = hearth_ladder_at(steps, (size_t)n, age_s, &until_s);
+	if (isinf(until_s))
 		return p;
-	}
-	for (i = 0; i < d->n; i++) {
-		uint64_t open = at(idle_since_ns, d->w[i].open_s);
-		uint64_t close = at(idle_since_ns, d->w[i].close_s);
-
-		if (now < open) {
-			p.until_ns = open;
-			p.reason = i ? "between two windows" : "before its window opens";
-			return p;
-		}
-		if (now < close)
-			return (struct plan){false, close, "inside its keep-alive window"};
-	}
+	p.until_ns = idle_since_ns + s_to_ns(until_s);
+	p.next = hearth_ladder_at(steps, (size_t)n, until_s, &until_s);
 	return p;
 }

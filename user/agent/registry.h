@@ -21,7 +21,10 @@
 #include "agent/shadow.h"
 #include "agent/spans.h"
 #include "agent/state.h"
+#include "hearth/ladder.h"
 #include "hearth/policy.h"
+#include "hearth/rank.h"
+#include "hearth/population.h"
 
 struct instance;
 
@@ -38,7 +41,10 @@ struct function {
 	struct shadow *shadow; /* policies beside it; NULL: none */
 	struct hearth_decision decision;
 	uint64_t decided_span; /* busy_spans the decision belongs to; ~0: none */
-	unsigned int needed;   /* instances the recent peak needed at once */
+	struct hearth_rung_step steps[HEARTH_LADDER_STEPS];         /* of the decision */
+	struct hearth_rung_step surplus_steps[HEARTH_LADDER_STEPS]; /* without windows */
+	int n_steps, n_surplus_steps;
+	unsigned int needed; /* instances the recent peak needed at once */
 	bool pinned;
 	struct instance *instances; /* utlist, unordered */
 	unsigned int n_instances;
@@ -47,6 +53,7 @@ struct function {
 	double frozen_s;        /* of instances that are gone, and of closed frozen times */
 	double instance_s;      /* of instances that are gone */
 	uint64_t last_arrival_ns;
+	struct hearth_gaps gaps; /* what it teaches the prior */
 	struct span_track span;
 	float wake_us[WAKE_SAMPLES];
 	uint32_t n_wake_us;
@@ -79,9 +86,21 @@ struct instance {
 	uint64_t frozen_at_ns; /* 0: not frozen by us */
 	double frozen_s;
 	uint64_t freezes, wakes;
-	uint64_t thawed_ns;    /* last thaw, by us or others: debounce counts from it */
-	uint64_t noted_begins; /* begins + 1 when would-freeze was journalled; 0: not */
-	bool manual;           /* frozen by hand: stays until its next request */
+	uint64_t thawed_ns;          /* last thaw, by us or others: debounce counts from it */
+	uint64_t noted_begins;       /* begins + 1 when would-freeze was journalled; 0: not */
+	bool manual;                 /* frozen by hand: stays until its next request */
+	bool reclaimed;              /* since it was frozen, its memory was paged out */
+	bool prewarmed;              /* ... and brought back ahead of a request */
+	bool record_due;             /* its next end shows the working set; see engine_memory.c */
+	bool evicted;                /* killed by us, and not started since */
+	enum hearth_rung woken_from; /* tier its latest begin found it in */
+	enum hearth_rung squeezed;   /* at least this far down, for the node's memory */
+	uint64_t memory_bytes;       /* resident at the last look; 0: none yet */
+	uint64_t swap_bytes;         /* paged out at the last look */
+	uint64_t memory_at_ns;       /* that look */
+	uint64_t job_retry_ns;       /* no reclaim before then: the last one was in vain */
+	struct workset *workset;     /* NULL: not recorded yet */
+	struct hearth_rank_item rank;
 	unsigned int refusals; /* freezes in a row that a scan of its sockets forbade */
 	unsigned int failures; /* freezes in a row that did not come about */
 	char hold[160];        /* why it may not be frozen now; "": nothing */
@@ -143,6 +162,9 @@ unsigned int registry_n_instances(const struct registry *r);
 /* Change a function's policy at run time; NULL: the configured one. 0 or -EINVAL with err. */
 int registry_set_policy(struct registry *r, struct function *fn, const char *spec, char *err,
 			size_t err_size);
+
+/* Give what the functions taught since to the predictive policies, if the config says so. */
+void registry_learn_prior(struct registry *r);
 
 /* Copy what is learned into s, for the state file. */
 int registry_save(struct registry *r, struct state *s);
