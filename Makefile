@@ -162,8 +162,8 @@ $(BENCH): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/common.o $(B)/libh
 	$(call say,CC)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf -lz -lm -lpthread
 
-bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; some minutes)
-	@tests/bench/run.py --write
+bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; some minutes; LONG=1: more)
+	@tests/bench/run.py $(if $(LONG),--long) --write
 
 # ---- manual, completion, installation
 MAN := $(patsubst docs/man/%.scd,$(B)/man/%,$(wildcard docs/man/*.scd))

@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The simulator against a plain one in Python, and how it grows with the trace.
 
+    tests/bench/sim.py [--long]
+
 Writes a JSON line per figure. The trace is invented by `hearth gen`: the same
-apps, more and more days. Both simulators read the files, and the run is void
-unless their results are equal. Time is CPU time of all threads.
+apps, more and more days, from 10^5 calls to 10^7, with --long to 10^8. Both
+simulators read the files, and the run is void unless their results are equal.
+Time is CPU time of all threads.
 """
+import argparse
 import csv
 import json
 import math
@@ -20,6 +24,7 @@ REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 HEARTH = pathlib.Path(os.environ.get("HEARTH_BUILD", REPO / "build")) / "hearth"
 APPS, BUSIEST = 130, 20_000  # about 10^5 calls a day
 DAYS = (1, 10, 100)
+LONG_DAYS = 1200
 COMPARED_DAYS = 10
 GROWTH = ("fixed:10", "hybrid:240,arima=off", "hawkes", "predictive")
 COMPARED = ("fixed:10", "hybrid:240,arima=off")
@@ -150,7 +155,10 @@ def grow(trace):
 
 
 def main():
-    for days in DAYS:
+    parser = argparse.ArgumentParser(description="Measures the simulator.")
+    parser.add_argument("--long", action="store_true", help="up to 10^8 calls: some minutes and 2 GB of disk")
+    options = parser.parse_args()
+    for days in (*DAYS, LONG_DAYS) if options.long else DAYS:
         with tempfile.TemporaryDirectory(prefix="hearth-bench-") as work:
             trace = pathlib.Path(work) / "trace"
             subprocess.run([HEARTH, "gen", trace, "-n", str(APPS), "-D", str(days), "-x", str(BUSIEST)],

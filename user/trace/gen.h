@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define GEN_APPS_MAX 1000000
-#define GEN_DAYS_MAX 365
+#define GEN_DAYS_MAX 3650
 #define GEN_MINUTES  1440
 
 struct gen_options {
