@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <hearth/ladder.h>
+
 enum run_mode { MODE_OBSERVE, MODE_MANAGE };
 
 enum source_choice {              /* which kernel hooks count invocations */
@@ -30,6 +32,15 @@ enum hold_choice { HOLD_FREEZE, HOLD_IGNORE };
 #define SHADOWS_MAX 8 /* policies that run beside a function's own */
 
 enum end_choice { END_AUTO, END_DIRECTION };
+
+/* When a function's own commands run. */
+enum hook_kind {
+	HOOK_PRE_FREEZE, /* before a freeze, which waits for it */
+	HOOK_POST_THAW,  /* after a thaw, beside the request */
+	HOOK_PREWARM,    /* before an invocation is due that would find no instance */
+	HOOK_ON_EVICT,   /* before an instance is killed */
+	HOOK_KINDS,
+};
 
 /* An address block whose requests wake but do not count; IPv4 as v4-mapped. */
 struct probe_net {
@@ -63,7 +74,30 @@ struct fn_settings {
 	unsigned int min_warm;         /* most recently used instances that stay warm */
 	struct probe_net *probe_nets;
 	size_t n_probe_nets;
-	char *probe_ua[2]; /* User-Agent prefixes, up to 15 bytes; NULL ends */
+	char *probe_ua[2];      /* User-Agent prefixes, up to 15 bytes; NULL ends */
+	unsigned int tiers;     /* bit 1 << enum hearth_rung, at least one */
+	char *hook[HOOK_KINDS]; /* command lines that command_split() takes; "": none */
+	uint64_t hook_timeout_ns;
+};
+
+/* Bytes, or a share of a whole that only the host knows. */
+struct config_amount {
+	uint64_t bytes;
+	double share; /* above 0: of the whole; bytes is 0 then */
+};
+
+struct hearth_ranker;
+
+struct memory_settings {
+	struct config_amount budget;  /* of RAM, for all idle instances; 0: no limit */
+	struct hearth_ranker *ranker; /* who goes first */
+	double pressure; /* share of time stalled on memory ("some"); 0: do not listen */
+	bool swap;       /* false: only file pages are reclaimed */
+	struct config_amount swap_budget; /* of the host's swap, for all instances */
+	double swap_free_min;        /* share of swap: below it only file pages are reclaimed */
+	uint64_t swap_rate_bytes;    /* swapped out at most, per second */
+	uint64_t prewarm_rate_bytes; /* brought back at most, per second */
+	double prewarm_cpu;          /* share of one CPU to bring back with */
 };
 
 struct naming;
@@ -87,6 +121,7 @@ struct config {
 	unsigned int journal_size;  /* decisions kept per node */
 	/* [rule NAME] and the ready-made sets */
 	struct naming *naming;
+	struct memory_settings memory; /* [memory] */
 	/* [policy], [function GLOB] */
 	struct fn_settings defaults;
 	struct fn_section *sections;
@@ -109,6 +144,9 @@ void fn_settings_done(struct fn_settings *s);
  * (naming_result.source, -1 = none), else [policy].
  */
 enum source_choice config_source(const struct fn_settings *s, int rule_source);
+
+/* The bytes of an amount. */
+uint64_t config_amount_bytes(const struct config_amount *a, uint64_t whole_bytes);
 
 /* True if any rule or section asks for AF_UNIX sources. */
 bool config_wants_unix(const struct config *c);
