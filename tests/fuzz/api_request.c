@@ -74,6 +74,7 @@ static const char *const seeds[] = {
     "GET\n/v1/status",
     "GET\n/v1/functions/ns%2Fpod/img",
     "HEAD\n/v1/events?since=12&function=a%20b&limit=3&follow=1",
+    "GET\n/v1/spans?function=shop%2A&follow=1&limit=0",
     "POST\n/v1/functions/a/freeze\n{}",
     "PUT\n/v1/functions/a/b/policy\n{\"policy\":\"fixed:2s\"}",
     "PUT\n/v1/functions/a/policy\n{\"policy\":null}",

@@ -84,6 +84,7 @@ static const char *const seeds[] = {
     "app,func,end_timestamp,duration\na,f,10.5,1\na,g,12,11.5\n",
     "function,start_ms,warm_ms,cold_ms,mem_mb\nf,0,71,156,130\ng,2400.0,177,1550,32\n",
     "function,begin_ms,end_ms,start,mem_mb\nf,1000,3000,cold,50\nf,5000,5100,warm,50\n",
+    "function,begin_ms,end_ms,start,mem_mb\na%2Cb,1769000000000.125,1769000000000.5,lukewarm,0\n",
 };
 static const char bytes[] = ",\n0123456789.-+eE\"\r\x00\x1f\x8b\x80\xffxaf";
 

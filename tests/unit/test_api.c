@@ -156,10 +156,16 @@ static struct server {
 	void *arg;
 	struct api *api;
 	struct journal *journal;
+	struct spans *spans;
 	struct agent agent;
 	char err[256];
 	int rc;
 } server;
+
+static const struct journal_entry *journal_at(uint64_t seq)
+{
+	return ring_get(journal_ring(server.journal), seq);
+}
 
 static void run_task(uv_async_t *async)
 {
@@ -183,8 +189,8 @@ static void on_server(void (*fn)(void *), void *arg)
 
 static void open_api(void *arg)
 {
-	const struct api_params params = {server.path, server.group, &ops, &server.agent,
-					  server.journal};
+	const struct api_params params = {server.path,   server.group,   &ops,
+					  &server.agent, server.journal, server.spans};
 
 	(void)arg;
 	server.rc = api_open(&server.loop, &params, &server.api, server.err, sizeof(server.err));
@@ -219,6 +225,7 @@ static void start_server(const char *group)
 	assert_int_equal(chmod(server.folder, 0755), 0);
 	snprintf(server.path, sizeof(server.path), "%s/sock", server.folder);
 	server.journal = journal_new(JOURNAL);
+	server.spans = spans_new(JOURNAL, 0);
 	sem_init(&server.done, 0, 0);
 	assert_int_equal(uv_loop_init(&server.loop), 0);
 	uv_async_init(&server.loop, &server.async, run_task);
@@ -242,6 +249,7 @@ static int stop(void **state)
 	assert_int_equal(uv_loop_close(&server.loop), 0);
 	sem_destroy(&server.done);
 	journal_free(server.journal);
+	spans_free(server.spans);
 	assert_int_equal(access(server.path, F_OK), -1);
 	return rmdir(server.folder);
 }
@@ -707,14 +715,14 @@ static void every_change_is_journalled_with_its_caller(void **state)
 	(void)state;
 	done(ask("POST", "/v1/functions/resize-a/pin", NULL));
 	done(ask("POST", "/v1/functions/busy/freeze", NULL));
-	e = journal_get(server.journal, 1);
+	e = journal_at(1);
 	assert_int_equal(e->action, JOURNAL_PIN);
 	assert_int_equal(e->actor, JOURNAL_BY_API);
 	assert_int_equal(e->uid, getuid());
 	assert_int_equal(e->pid, getpid());
 	assert_int_equal(e->error, 0);
 	assert_string_equal(e->function, "resize-a");
-	e = journal_get(server.journal, 2);
+	e = journal_at(2);
 	assert_int_equal(e->error, EBUSY);
 	assert_string_equal(e->reason, "about busy");
 }
@@ -770,8 +778,8 @@ static void only_root_and_the_group_may_change(void **state)
 	assert_int_equal(chmod(server.path, 0666), 0);
 	r = assert_error(ask_as(outsider), 403, "not-allowed");
 	assert_int_equal(server.agent.changes, 0);
-	assert_int_equal(journal_get(server.journal, 1)->uid, 65534);
-	assert_int_equal(journal_get(server.journal, 1)->error, EACCES);
+	assert_int_equal(journal_at(1)->uid, 65534);
+	assert_int_equal(journal_at(1)->error, EACCES);
 	done(r);
 	outsider.method = "GET";
 	outsider.path = "/v1/functions";
@@ -1015,6 +1023,77 @@ static void wait_figure(const char *key, json_int_t wanted)
 	}
 }
 
+/* ---- spans */
+
+static void append_span(void *arg)
+{
+	ring_append(spans_ring(server.spans), arg);
+}
+
+static void add_span(struct span s)
+{
+	s.seq = ring_last(spans_ring(server.spans)) + 1;
+	on_server(append_span, &s);
+}
+
+static void spans_are_told_with_how_they_began(void **state)
+{
+	struct reply *r;
+
+	(void)state;
+	add_span((struct span){.begin_ns = 1500000000,
+			       .end_ns = 1750000000,
+			       .start = HEARTH_START_LUKEWARM,
+			       .memory_bytes = 5e7,
+			       .function = "shop/cart"});
+	add_span((struct span){.lost = 3, .function = "shop/pay", .memory_bytes = NAN});
+	add_span(
+	    (struct span){.begin_ns = 2, .end_ns = 2, .function = "mail", .memory_bytes = NAN});
+	r = ask("GET", "/v1/spans?function=shop*", NULL);
+	assert_int_equal(r->status, 200);
+	assert_string_equal(
+	    r->body, "{\"seq\":1,\"function\":\"shop/cart\",\"begin_at_s\":1.5,\"end_at_s\":1.75,"
+		     "\"start\":\"lukewarm\",\"memory_bytes\":50000000.0}\n"
+		     "{\"lost\":3,\"function\":\"shop/pay\"}\n");
+	done(r);
+	r = ask("GET", "/v1/spans?since=2", NULL);
+	assert_non_null(strstr(r->body, "\"start\":\"warm\",\"memory_bytes\":null}"));
+	done(r);
+	r = ask("GET", "/v1/status", NULL);
+	assert_int_equal(
+	    json_integer_value(json_object_get(json_object_get(r->json, "spans"), "used")), 3);
+	done(r);
+}
+
+static void a_reader_is_told_how_many_spans_it_missed(void **state)
+{
+	struct reply *r;
+
+	(void)state;
+	for (int i = 0; i < JOURNAL + 5; i++)
+		add_span((struct span){.function = "f"});
+	r = ask("GET", "/v1/spans?since=2", NULL);
+	assert_int_equal(strncmp(r->body, "{\"lost\":3}\n{\"seq\":6,", 20), 0);
+	done(r);
+}
+
+static void a_reader_of_spans_hears_of_spans_alone(void **state)
+{
+	int spans = plain_connect(), events = plain_connect();
+
+	(void)state;
+	plain_send(spans, "/v1/spans?follow=1&limit=0");
+	assert_true(plain_expect(spans, "\r\n\r\n"));
+	plain_send(events, "/v1/events?follow=1&limit=0");
+	assert_true(plain_expect(events, "\r\n\r\n"));
+	note("f", "a decision");
+	add_span((struct span){.function = "a span"});
+	assert_true(plain_expect(spans, "{\"seq\":1,\"function\":\"a span\""));
+	assert_true(plain_expect(events, "a decision"));
+	close(spans);
+	close(events);
+}
+
 static void streams_are_bounded_and_others_still_served(void **state)
 {
 	int fds[STREAM_MAX];
@@ -1143,6 +1222,9 @@ int main(void)
 	    served(events_tell_what_is_no_longer_held),
 	    served(a_seq_of_an_earlier_run_gives_everything),
 	    served(followers_hear_of_news_at_once_and_all_of_it),
+	    served(spans_are_told_with_how_they_began),
+	    served(a_reader_is_told_how_many_spans_it_missed),
+	    served(a_reader_of_spans_hears_of_spans_alone),
 	    served(streams_are_bounded_and_others_still_served),
 	    served(a_follower_that_left_is_forgotten_without_news),
 	    served(a_slow_reader_is_cut_off_and_counted),

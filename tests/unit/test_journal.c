@@ -20,17 +20,35 @@ static uint64_t add(struct journal *j, const char *function)
 	return journal_append(j, &(struct journal_note){.function = function, .reason = "r"});
 }
 
+static const struct journal_entry *get(const struct journal *j, uint64_t seq)
+{
+	return ring_get(journal_ring(j), seq);
+}
+
+static const struct journal_entry *next(const struct journal *j, uint64_t seq, const char *function)
+{
+	const struct journal_entry *e = ring_next(journal_ring(j), &seq, journal_about, function);
+
+	assert_true(!e || e->seq == seq);
+	return e;
+}
+
+static uint64_t tail(const struct journal *j, const char *function, size_t limit)
+{
+	return ring_tail(journal_ring(j), limit, journal_about, function);
+}
+
 static void an_empty_journal_has_nothing(void **state)
 {
 	struct journal *j = journal_new(4);
 
 	(void)state;
-	assert_int_equal(journal_last(j), 0);
-	assert_int_equal(journal_oldest(j), 0);
-	assert_null(journal_get(j, 0));
-	assert_null(journal_get(j, 1));
-	assert_null(journal_next(j, 0, NULL));
-	assert_int_equal(journal_tail(j, NULL, 10), 0);
+	assert_int_equal(ring_last(journal_ring(j)), 0);
+	assert_int_equal(ring_oldest(journal_ring(j)), 0);
+	assert_null(get(j, 0));
+	assert_null(get(j, 1));
+	assert_null(next(j, 0, NULL));
+	assert_int_equal(tail(j, NULL, 10), 0);
 	journal_free(j);
 }
 
@@ -52,7 +70,7 @@ static void all_of_a_note_is_kept(void **state)
 	const struct journal_entry *e;
 
 	(void)state;
-	e = journal_get(j, journal_append(j, &note));
+	e = get(j, journal_append(j, &note));
 	assert_int_equal(e->seq, 1);
 	assert_int_equal(e->action, JOURNAL_THAW);
 	assert_int_equal(e->actor, JOURNAL_BY_API);
@@ -78,8 +96,8 @@ static void a_decision_of_the_past_keeps_its_time(void **state)
 	(void)state;
 	journal_append(j, &(struct journal_note){.at_ns = at});
 	journal_append(j, &(struct journal_note){0});
-	past = journal_get(j, 1);
-	now = journal_get(j, 2);
+	past = get(j, 1);
+	now = get(j, 2);
 	assert_int_equal(past->mono_ns, at);
 	assert_true(now->wall_ns - past->wall_ns >= NSEC_PER_SEC);
 	journal_free(j);
@@ -92,15 +110,15 @@ static void the_oldest_give_way(void **state)
 	(void)state;
 	for (uint64_t n = 1; n <= 10; n++)
 		assert_int_equal(add(j, "f"), n);
-	assert_int_equal(journal_oldest(j), 8);
-	assert_int_equal(journal_last(j), 10);
-	assert_null(journal_get(j, 7));
-	assert_null(journal_get(j, 11));
+	assert_int_equal(ring_oldest(journal_ring(j)), 8);
+	assert_int_equal(ring_last(journal_ring(j)), 10);
+	assert_null(get(j, 7));
+	assert_null(get(j, 11));
 	for (uint64_t n = 8; n <= 10; n++)
-		assert_int_equal(journal_get(j, n)->seq, n);
-	assert_int_equal(journal_next(j, 0, NULL)->seq, 8);
-	assert_null(journal_next(j, 10, NULL));
-	assert_null(journal_next(j, UINT64_MAX, NULL));
+		assert_int_equal(get(j, n)->seq, n);
+	assert_int_equal(next(j, 0, NULL)->seq, 8);
+	assert_null(next(j, 10, NULL));
+	assert_null(next(j, UINT64_MAX, NULL));
 	journal_free(j);
 }
 
@@ -112,15 +130,15 @@ static void iteration_keeps_to_one_function(void **state)
 	for (int i = 0; i < 12; i++)
 		add(j, i % 3 ? "other" : "mine");
 	/* held: 5..12; mine: 7, 10 */
-	assert_int_equal(journal_next(j, 0, "mine")->seq, 7);
-	assert_int_equal(journal_next(j, 7, "mine")->seq, 10);
-	assert_null(journal_next(j, 10, "mine"));
-	assert_null(journal_next(j, 0, "nobody"));
-	assert_int_equal(journal_tail(j, "mine", 1), 9);
-	assert_int_equal(journal_tail(j, "mine", 9), 4);
-	assert_int_equal(journal_tail(j, NULL, 3), 9);
-	assert_int_equal(journal_tail(j, NULL, 0), 12);
-	assert_int_equal(journal_tail(j, NULL, SIZE_MAX), 4);
+	assert_int_equal(next(j, 0, "mine")->seq, 7);
+	assert_int_equal(next(j, 7, "mine")->seq, 10);
+	assert_null(next(j, 10, "mine"));
+	assert_null(next(j, 0, "nobody"));
+	assert_int_equal(tail(j, "mine", 1), 9);
+	assert_int_equal(tail(j, "mine", 9), 4);
+	assert_int_equal(tail(j, NULL, 3), 9);
+	assert_int_equal(tail(j, NULL, 0), 12);
+	assert_int_equal(tail(j, NULL, SIZE_MAX), 4);
 	journal_free(j);
 }
 
@@ -138,7 +156,7 @@ static void long_texts_are_cut_where_they_tell_least(void **state)
 	memcpy(path + 396, "end", 3);
 	journal_append(j,
 		       &(struct journal_note){.function = name, .cgroup = path, .reason = reason});
-	e = journal_get(j, 1);
+	e = get(j, 1);
 	assert_int_equal(strlen(e->function), JOURNAL_FUNCTION - 1);
 	assert_int_equal(strlen(e->reason), JOURNAL_REASON - 1);
 	assert_int_equal(strlen(e->cgroup), JOURNAL_CGROUP - 1);
@@ -156,8 +174,9 @@ static void every_action_and_actor_has_a_name(void **state)
 		assert_non_null(journal_actor_name((enum journal_actor)a));
 }
 
-static void count_call(void *arg)
+static void count_call(const struct ring *r, void *arg)
 {
+	(void)r;
 	++*(int *)arg;
 }
 
@@ -168,11 +187,11 @@ static void the_subscriber_hears_of_each_append_until_it_leaves(void **state)
 
 	(void)state;
 	add(j, "f");
-	journal_subscribe(j, count_call, &calls);
+	ring_subscribe(journal_ring(j), count_call, &calls);
 	for (int i = 0; i < 5; i++)
 		add(j, "f");
 	assert_int_equal(calls, 5);
-	journal_subscribe(j, NULL, NULL);
+	ring_subscribe(journal_ring(j), NULL, NULL);
 	add(j, "f");
 	assert_int_equal(calls, 5);
 	journal_free(j);

@@ -169,6 +169,7 @@ static int open_api(struct agent *a)
 	    .ops = &OPS,
 	    .ctx = a,
 	    .journal = a->journal,
+	    .spans = a->spans,
 	};
 	char err[512];
 	int rc = api_open(&a->loop, &p, &a->api, err, sizeof(err));

@@ -188,11 +188,11 @@ static void on_reap(uv_timer_t *timer)
 		uv_timer_stop(timer);
 }
 
-static void on_journal(void *arg)
+static void on_growth(const struct ring *ring, void *arg)
 {
 	struct api *api = arg;
 
-	if (stream_journal_grew(&api->site.streams))
+	if (stream_grew(&api->site.streams, ring))
 		run_resumed(api);
 }
 
@@ -242,7 +242,7 @@ int api_open(uv_loop_t *loop, const struct api_params *params, struct api **out,
 		return rc;
 	}
 	api->site.params = *params;
-	api->site.streams.journal = params->journal;
+	api_answer_sources(&api->site);
 	rc = api_socket_open(api->path, params->group, &api->site.socket, err, err_size);
 	if (rc < 0) {
 		api_free(api);
@@ -257,7 +257,8 @@ int api_open(uv_loop_t *loop, const struct api_params *params, struct api **out,
 		api_close(api);
 		return rc;
 	}
-	journal_subscribe(params->journal, on_journal, api);
+	ring_subscribe(journal_ring(params->journal), on_growth, api);
+	ring_subscribe(spans_ring(params->spans), on_growth, api);
 	*out = api;
 	return 0;
 }
@@ -274,7 +275,8 @@ void api_close(struct api *api)
 {
 	if (!api)
 		return;
-	journal_subscribe(api->site.params.journal, NULL, NULL);
+	ring_subscribe(journal_ring(api->site.params.journal), NULL, NULL);
+	ring_subscribe(spans_ring(api->site.params.spans), NULL, NULL);
 	api_socket_unlink(&api->site.socket, api->path);
 	if (api->open_handles)
 		uv_poll_stop(&api->poll);

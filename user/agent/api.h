@@ -13,6 +13,7 @@
 
 #include "agent/journal.h"
 #include "agent/snapshot.h"
+#include "agent/spans.h"
 
 /* Who asked for a change, as the kernel says. */
 struct api_peer {
@@ -51,7 +52,8 @@ struct api_params {
 	const char *group; /* may use the socket besides root; no such group: root alone */
 	const struct api_ops *ops;
 	void *ctx;
-	struct journal *journal; /* the API becomes its subscriber */
+	struct journal *journal; /* the API becomes the subscriber of both */
+	struct spans *spans;
 };
 
 struct api;

@@ -208,20 +208,24 @@ static enum MHD_Result answer_function(const struct api_site *site, struct MHD_C
 						    .accepted = words_json(allow)});
 }
 
+static json_t *ring_json(const struct ring *r)
+{
+	uint64_t last = ring_last(r), oldest = ring_oldest(r);
+
+	return json_pack("{s:I, s:I, s:I, s:I}", "size", (json_int_t)ring_size(r), "used",
+			 (json_int_t)(last ? last - oldest + 1 : 0), "last_seq", (json_int_t)last,
+			 "overwritten", (json_int_t)(last ? oldest - 1 : 0));
+}
+
 static enum MHD_Result answer_status(const struct api_site *site, struct MHD_Connection *conn)
 {
-	const struct journal *j = site->params.journal;
-	uint64_t last = journal_last(j), oldest = journal_oldest(j);
 	const union MHD_DaemonInfo *info =
 	    MHD_get_daemon_info(site->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
 	json_t *o = NULL;
 
 	site->params.ops->status(site->params.ctx, get_status, &o);
-	json_object_set_new(o, "journal",
-			    json_pack("{s:I, s:I, s:I, s:I}", "size", (json_int_t)journal_size(j),
-				      "used", (json_int_t)(last ? last - oldest + 1 : 0),
-				      "last_seq", (json_int_t)last, "overwritten",
-				      (json_int_t)(last ? oldest - 1 : 0)));
+	json_object_set_new(o, "journal", ring_json(site->events.ring));
+	json_object_set_new(o, "spans", ring_json(site->spans.ring));
 	json_object_set_new(o, "api",
 			    json_pack("{s:I, s:I, s:I}", "connections",
 				      (json_int_t)(info ? info->num_connections : 0), "streams",
@@ -230,17 +234,35 @@ static enum MHD_Result answer_status(const struct api_site *site, struct MHD_Con
 	return send_json(conn, MHD_HTTP_OK, o, NULL);
 }
 
-static enum MHD_Result answer_events(struct api_site *site, struct MHD_Connection *conn,
-				     const struct api_route *route)
+static json_t *event_json(const void *entry)
 {
-	struct MHD_Response *response = stream_open(&site->streams, conn, route);
+	return snapshot_entry_json(entry);
+}
+
+static json_t *span_json(const void *entry)
+{
+	return snapshot_span_json(entry);
+}
+
+void api_answer_sources(struct api_site *site)
+{
+	site->events =
+	    (struct stream_source){journal_ring(site->params.journal), journal_about, event_json};
+	site->spans =
+	    (struct stream_source){spans_ring(site->params.spans), spans_about, span_json};
+}
+
+static enum MHD_Result answer_stream(struct api_site *site, const struct stream_source *source,
+				     struct MHD_Connection *conn, const struct api_route *route)
+{
+	struct MHD_Response *response = stream_open(&site->streams, source, conn, route);
 	enum MHD_Result rc;
 
 	if (!response)
 		return send_failure(
 		    conn, &(struct failure){.status = MHD_HTTP_SERVICE_UNAVAILABLE,
 					    .code = "busy",
-					    .message = "too many event streams are open",
+					    .message = "too many streams are open",
 					    .hint = "close one, or read without follow=1"});
 	MHD_add_response_header(response, "Content-Type", "application/jsonl");
 	rc = MHD_queue_response(conn, MHD_HTTP_OK, response);
@@ -363,7 +385,9 @@ enum MHD_Result api_answer(struct api_site *site, struct MHD_Connection *conn,
 	case API_FUNCTION:
 		return answer_function(site, conn, route.name);
 	case API_EVENT_LOG:
-		return answer_events(site, conn, &route);
+		return answer_stream(site, &site->events, conn, &route);
+	case API_SPANS:
+		return answer_stream(site, &site->spans, conn, &route);
 	case API_CHANGE:
 		return answer_change(site, conn, &route, req);
 	}

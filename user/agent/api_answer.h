@@ -17,8 +17,12 @@ struct api_site {
 	struct api_params params;
 	struct api_socket socket;
 	struct MHD_Daemon *daemon;
+	struct stream_source events, spans;
 	struct stream_set streams;
 };
+
+/* Set up the sources of streams from site->params. */
+void api_answer_sources(struct api_site *site);
 
 struct api_request {
 	const char *method;

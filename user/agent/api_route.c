@@ -17,7 +17,7 @@
 #define FUNCTIONS "/v1/functions"
 #define PATHS                                                                                      \
 	"GET /v1/status|GET /v1/functions|GET /v1/functions/NAME|GET /v1/instances|"               \
-	"GET /v1/events|GET /v1/shadow|POST /v1/functions/NAME/freeze|"                            \
+	"GET /v1/events|GET /v1/spans|GET /v1/shadow|POST /v1/functions/NAME/freeze|"              \
 	"POST /v1/functions/NAME/thaw|POST /v1/functions/NAME/pin|"                                \
 	"POST /v1/functions/NAME/unpin|PUT /v1/functions/NAME/policy"
 
@@ -26,7 +26,7 @@ static const struct {
 	enum api_endpoint endpoint;
 } views[] = {
     {"/v1/status", API_STATUS}, {FUNCTIONS, API_FUNCTIONS},    {"/v1/instances", API_INSTANCES},
-    {"/v1/shadow", API_SHADOW}, {"/v1/events", API_EVENT_LOG},
+    {"/v1/shadow", API_SHADOW}, {"/v1/events", API_EVENT_LOG}, {"/v1/spans", API_SPANS},
 };
 
 static const struct {
@@ -227,7 +227,7 @@ int api_route_parse(const char *method, const char *uri, struct api_route *out,
 		if (!reads(method))
 			return wrong_method(why, method, "GET, HEAD");
 		out->endpoint = views[i].endpoint;
-		if (out->endpoint == API_EVENT_LOG && *query)
+		if ((out->endpoint == API_EVENT_LOG || out->endpoint == API_SPANS) && *query)
 			return parse_query(query + 1, out, why);
 		return *query ? bad_request(why, NULL, "this path takes no query") : 0;
 	}

@@ -25,14 +25,15 @@ enum api_endpoint {
 	API_INSTANCES,
 	API_SHADOW,
 	API_EVENT_LOG,
+	API_SPANS,
 	API_CHANGE
 };
 
 struct api_route {
 	enum api_endpoint endpoint;
 	enum api_change change; /* API_CHANGE */
-	char name[API_NAME];    /* API_FUNCTION, API_CHANGE; API_EVENT_LOG: "" = all */
-	/* API_EVENT_LOG */
+	char name[API_NAME];    /* API_FUNCTION, API_CHANGE; streams: "" = all */
+	/* API_EVENT_LOG, API_SPANS */
 	bool follow;
 	bool has_since;
 	uint64_t since;

@@ -13,13 +13,13 @@
 #include <utlist.h>
 
 #include "agent/api_stream.h"
-#include "agent/snapshot_json.h"
 #include "lib/util.h"
 
 #define BLOCK 16384 /* bytes asked for at a time */
 
 struct stream {
 	struct stream_set *set;
+	const struct stream_source *source;
 	struct MHD_Connection *conn;
 	struct stream *prev, *next;
 	int fd;
@@ -50,9 +50,9 @@ static int set_line(struct stream *s, json_t *o)
 /* The next line into s->line: 1, 0 if there is none now, -1 without memory. */
 static int next_line(struct stream *s)
 {
-	const struct journal *j = s->set->journal;
-	uint64_t oldest = journal_oldest(j);
-	const struct journal_entry *e;
+	const struct ring *r = s->source->ring;
+	uint64_t oldest = ring_oldest(r), seq = s->seq;
+	const void *e;
 
 	if (s->seq + 1 < oldest) {
 		uint64_t lost = oldest - s->seq - 1;
@@ -60,13 +60,13 @@ static int next_line(struct stream *s)
 		s->seq = oldest - 1;
 		return set_line(s, json_pack("{s:I}", "lost", (json_int_t)lost)) < 0 ? -1 : 1;
 	}
-	e = journal_next(j, s->seq, s->name[0] ? s->name : NULL);
-	if (!e || (!s->follow && e->seq > s->last)) {
-		s->seq = MAX(s->seq, journal_last(j));
+	e = ring_next(r, &seq, s->source->about, s->name[0] ? s->name : NULL);
+	if (!e || (!s->follow && seq > s->last)) {
+		s->seq = MAX(s->seq, ring_last(r));
 		return 0;
 	}
-	s->seq = e->seq;
-	return set_line(s, snapshot_entry_json(e)) < 0 ? -1 : 1;
+	s->seq = seq;
+	return set_line(s, s->source->json(e)) < 0 ? -1 : 1;
 }
 
 static size_t take(struct stream *s, char *buf, size_t max)
@@ -120,17 +120,17 @@ static void release(void *arg)
 
 static void init_cursor(struct stream *s, const struct api_route *route)
 {
-	const struct journal *j = s->set->journal;
+	const struct ring *r = s->source->ring;
 
-	s->last = journal_last(j);
+	s->last = ring_last(r);
 	if (route->has_since) /* a seq not reached yet is one of an earlier run */
 		s->seq = route->since <= s->last ? route->since : 0;
 	else
-		s->seq = journal_tail(j, s->name[0] ? s->name : NULL, route->limit);
+		s->seq = ring_tail(r, route->limit, s->source->about, s->name[0] ? s->name : NULL);
 }
 
-struct MHD_Response *stream_open(struct stream_set *set, struct MHD_Connection *conn,
-				 const struct api_route *route)
+struct MHD_Response *stream_open(struct stream_set *set, const struct stream_source *source,
+				 struct MHD_Connection *conn, const struct api_route *route)
 {
 	const union MHD_ConnectionInfo *info =
 	    MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -140,6 +140,7 @@ struct MHD_Response *stream_open(struct stream_set *set, struct MHD_Connection *
 	if (!s)
 		return NULL;
 	s->set = set;
+	s->source = source;
 	s->conn = conn;
 	s->fd = info->connect_fd;
 	s->follow = route->follow;
@@ -174,16 +175,18 @@ static bool ready_for(int fd, short events)
 /* What it has not read is overwritten, and it still takes nothing. */
 static bool hopeless(const struct stream *s)
 {
-	return !s->gone && !s->suspended && s->seq + 1 < journal_oldest(s->set->journal) &&
+	return !s->gone && !s->suspended && s->seq + 1 < ring_oldest(s->source->ring) &&
 	       !ready_for(s->fd, POLLOUT);
 }
 
-bool stream_journal_grew(struct stream_set *set)
+bool stream_grew(struct stream_set *set, const struct ring *ring)
 {
 	struct stream *s;
 	bool resumed = false;
 
 	DL_FOREACH (set->streams, s) {
+		if (s->source->ring != ring)
+			continue;
 		if (hopeless(s)) {
 			s->gone = true;
 			set->slow_readers++;

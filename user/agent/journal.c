@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Entry seq lives in slot seq % size, so looking one up needs no search. The
- * ring is small enough that filtering by function is a plain scan.
- */
+/* Entries are filled on the way in, from what callers say and the clocks. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "agent/journal.h"
 #include "lib/clock.h"
 
 struct journal {
-	struct journal_entry *ring;
-	size_t size;
-	uint64_t last; /* newest seq, 0 = none */
-	journal_notify_fn notify;
-	void *notify_arg;
+	struct ring *ring;
 };
 
 static const char *const action_names[JOURNAL_ACTIONS] = {
@@ -51,8 +43,7 @@ struct journal *journal_new(size_t size)
 
 	if (!j)
 		return NULL;
-	j->size = size ? size : 1;
-	j->ring = calloc(j->size, sizeof(*j->ring));
+	j->ring = ring_new(size, sizeof(struct journal_entry));
 	if (!j->ring) {
 		free(j);
 		return NULL;
@@ -64,16 +55,13 @@ void journal_free(struct journal *j)
 {
 	if (!j)
 		return;
-	free(j->ring);
+	ring_free(j->ring);
 	free(j);
 }
 
-static uint64_t wall_ns(void)
+struct ring *journal_ring(const struct journal *j)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	return j->ring;
 }
 
 /* dst is size bytes; what does not fit is cut off at the end. */
@@ -102,85 +90,27 @@ static void copy_end(char *dst, size_t size, const char *src)
 uint64_t journal_append(struct journal *j, const struct journal_note *note)
 {
 	uint64_t now = now_ns(), at = note->at_ns && note->at_ns < now ? note->at_ns : now;
-	struct journal_entry *e = &j->ring[(j->last + 1) % j->size];
+	struct journal_entry e = {
+	    .seq = ring_last(j->ring) + 1,
+	    .mono_ns = at,
+	    .wall_ns = unix_ns() - (now - at),
+	    .cgid = note->cgid,
+	    .idle_ns = note->idle_ns,
+	    .took_ns = note->took_ns,
+	    .error = note->error,
+	    .action = note->action,
+	    .actor = note->actor,
+	    .uid = note->uid,
+	    .pid = note->pid,
+	};
 
-	e->seq = j->last + 1;
-	e->mono_ns = at;
-	e->wall_ns = wall_ns() - (now - at);
-	e->cgid = note->cgid;
-	e->idle_ns = note->idle_ns;
-	e->took_ns = note->took_ns;
-	e->error = note->error;
-	e->action = note->action;
-	e->actor = note->actor;
-	e->uid = note->uid;
-	e->pid = note->pid;
-	copy_head(e->function, sizeof(e->function), note->function);
-	copy_end(e->cgroup, sizeof(e->cgroup), note->cgroup);
-	copy_head(e->reason, sizeof(e->reason), note->reason);
-	j->last = e->seq;
-	if (j->notify)
-		j->notify(j->notify_arg);
-	return j->last;
+	copy_head(e.function, sizeof(e.function), note->function);
+	copy_end(e.cgroup, sizeof(e.cgroup), note->cgroup);
+	copy_head(e.reason, sizeof(e.reason), note->reason);
+	return ring_append(j->ring, &e);
 }
 
-uint64_t journal_last(const struct journal *j)
+bool journal_about(const void *entry, const char *function)
 {
-	return j->last;
-}
-
-uint64_t journal_oldest(const struct journal *j)
-{
-	if (j->last <= j->size)
-		return j->last ? 1 : 0;
-	return j->last - j->size + 1;
-}
-
-size_t journal_size(const struct journal *j)
-{
-	return j->size;
-}
-
-const struct journal_entry *journal_get(const struct journal *j, uint64_t seq)
-{
-	if (seq == 0 || seq > j->last || seq < journal_oldest(j))
-		return NULL;
-	return &j->ring[seq % j->size];
-}
-
-static bool about(const struct journal_entry *e, const char *function)
-{
-	return !function || strcmp(e->function, function) == 0;
-}
-
-const struct journal_entry *journal_next(const struct journal *j, uint64_t seq,
-					 const char *function)
-{
-	uint64_t oldest = journal_oldest(j);
-
-	if (seq >= j->last)
-		return NULL;
-	for (seq = seq + 1 < oldest ? oldest : seq + 1; seq <= j->last; seq++) {
-		const struct journal_entry *e = journal_get(j, seq);
-
-		if (about(e, function))
-			return e;
-	}
-	return NULL;
-}
-
-uint64_t journal_tail(const struct journal *j, const char *function, size_t limit)
-{
-	uint64_t oldest = journal_oldest(j), seq = j->last;
-
-	for (; limit > 0 && seq >= oldest && seq > 0; seq--)
-		if (about(journal_get(j, seq), function))
-			limit--;
-	return seq;
-}
-
-void journal_subscribe(struct journal *j, journal_notify_fn fn, void *arg)
-{
-	j->notify = fn;
-	j->notify_arg = arg;
+	return strcmp(((const struct journal_entry *)entry)->function, function) == 0;
 }

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lib/ring.h"
+
 enum journal_action {
 	JOURNAL_FREEZE,
 	JOURNAL_WOULD_FREEZE, /* observe mode */
@@ -79,24 +81,11 @@ void journal_free(struct journal *j);
 /* Copy the note into the ring. Returns its seq. */
 uint64_t journal_append(struct journal *j, const struct journal_note *note);
 
-/* Held entries are oldest .. last (both 0 while empty). */
-uint64_t journal_oldest(const struct journal *j);
-uint64_t journal_last(const struct journal *j);
-size_t journal_size(const struct journal *j);
+/* The ring of struct journal_entry, to read and to subscribe to. */
+struct ring *journal_ring(const struct journal *j);
 
-/* NULL if seq is no longer or not yet held. Valid until the next append. */
-const struct journal_entry *journal_get(const struct journal *j, uint64_t seq);
-
-/* First held entry after seq that is about function (NULL: any). NULL: none. */
-const struct journal_entry *journal_next(const struct journal *j, uint64_t seq,
-					 const char *function);
-
-/* Seq after which exactly the newest `limit` entries about function follow. */
-uint64_t journal_tail(const struct journal *j, const char *function, size_t limit);
-
-/* Called after each append, from within it; one subscriber, NULL ends it. */
-typedef void (*journal_notify_fn)(void *arg);
-void journal_subscribe(struct journal *j, journal_notify_fn fn, void *arg);
+/* For the ring: is the entry about the function? */
+bool journal_about(const void *entry, const char *function);
 
 const char *journal_action_name(enum journal_action action);
 const char *journal_actor_name(enum journal_actor actor);

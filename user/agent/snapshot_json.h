@@ -11,6 +11,7 @@
 
 #include "agent/journal.h"
 #include "agent/snapshot.h"
+#include "agent/spans.h"
 
 json_t *snapshot_instance_json(const struct snapshot_instance *i);
 
@@ -23,6 +24,9 @@ json_t *snapshot_shadow_json(const struct snapshot_function *f);
 json_t *snapshot_status_json(const struct snapshot_status *s);
 
 json_t *snapshot_entry_json(const struct journal_entry *e);
+
+/* One that was not told of is {"lost":N,"function":NAME}. */
+json_t *snapshot_span_json(const struct span *s);
 
 /* A string from outside, made fit for JSON. */
 json_t *snapshot_text_json(const char *text);

@@ -2,17 +2,18 @@
 /*
  * Events carry the low bits of the function's busy_spans, so a gap in the
  * numbers is the number of spans nobody told of. A span whose end was not told
- * (its cgroup was removed by hand, say) still has one: the next busy edge says
- * how long the function had been idle.
+ * yet (two CPUs raced), or never (no rule names its instance any more), still
+ * has one: the next busy edge says how long the function had been idle.
  */
+#include <fnmatch.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "agent/registry.h"
 #include "agent/spans.h"
-#include "lib/cgroup.h"
 #include "lib/clock.h"
+#include "lib/memory.h"
 #include "lib/util.h"
 
 #define MEMORY_NS NSEC_PER_SEC /* between two looks at a function's memory */
@@ -49,6 +50,11 @@ struct ring *spans_ring(const struct spans *s)
 	return s->ring;
 }
 
+bool spans_about(const void *entry, const char *glob)
+{
+	return !fnmatch(glob, ((const struct span *)entry)->function, FNM_NOESCAPE);
+}
+
 const char *spans_start_name(enum hearth_start start)
 {
 	static const char *const NAMES[] = {
@@ -71,7 +77,7 @@ static double memory_of(struct function *fn)
 	if (t->memory_at_ns && now < t->memory_at_ns + MEMORY_NS)
 		return t->memory_bytes;
 	for (i = fn->instances; i; i = i->next)
-		if (!cgroup_memory_bytes(i->fd, &bytes))
+		if (!memory_current(i->fd, &bytes))
 			sum = (isnan(sum) ? 0 : sum) + (double)bytes;
 	if (!t->memory_at_ns || fn->instances)
 		t->memory_bytes = sum;
@@ -116,11 +122,13 @@ static int ahead(uint16_t a, uint16_t b)
 static void on_busy(struct spans *s, struct function *fn, const struct hearth_event *ev)
 {
 	struct span_track *t = &fn->span;
-	int skipped = MAX(ahead(ev->span, t->last) - 1, 0);
+	int unseen = ahead(ev->span, t->last);
 
-	if (t->open && !skipped && ev->value)
+	if (unseen <= 0 && t->begin_ns)
+		return; /* overtaken by a later one: it was told as lost */
+	if (t->open && unseen == 1)
 		tell(s, fn, ev->ts_ns - ev->value);
-	tell_lost(s, fn, skipped + t->open);
+	tell_lost(s, fn, MAX(unseen - 1, 0) + t->open);
 	t->last = ev->span;
 	t->open = true;
 	t->begin_ns = ev->ts_ns;
@@ -134,6 +142,8 @@ static void on_idle(struct spans *s, struct function *fn, const struct hearth_ev
 
 	if (t->open && !unseen)
 		return tell(s, fn, ev->ts_ns);
+	if (unseen <= 0 && t->begin_ns)
+		return; /* overtaken by the next begin, which told it */
 	/* Its begin was told to nobody, or to the agent before this one. */
 	tell_lost(s, fn, unseen > 0 ? unseen + t->open : 1);
 	t->last = ev->span;

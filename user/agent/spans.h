@@ -31,7 +31,7 @@ struct span {
 
 /* What is known of a function's current span. */
 struct span_track {
-	uint64_t begin_ns;
+	uint64_t begin_ns;     /* 0: no begin seen yet */
 	uint64_t memory_at_ns; /* 0: never looked */
 	double memory_bytes;
 	uint16_t last; /* number of the newest span told, or open; low bits of busy_spans */
@@ -49,6 +49,9 @@ void spans_free(struct spans *s);
 
 /* The ring of struct span. */
 struct ring *spans_ring(const struct spans *s);
+
+/* For the ring: is the entry about a function that the glob names? */
+bool spans_about(const void *entry, const char *glob);
 
 /* Take note of a HEARTH_EV_BUSY or HEARTH_EV_IDLE; others are ignored. */
 void spans_event(struct spans *s, struct function *fn, const struct hearth_event *ev);

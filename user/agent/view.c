@@ -13,6 +13,7 @@
 #include "agent/agent.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
+#include "lib/memory.h"
 #include "lib/util.h"
 
 /* Unix time of a monotonic moment; NAN for "never". */
@@ -25,7 +26,7 @@ static double memory_of(int fd)
 {
 	uint64_t bytes;
 
-	return cgroup_memory_bytes(fd, &bytes) ? NAN : (double)bytes;
+	return memory_current(fd, &bytes) ? NAN : (double)bytes;
 }
 
 static const char *tier_of(const struct agent *a, const struct instance *inst)

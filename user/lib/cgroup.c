@@ -305,21 +305,6 @@ int cgroup_cpu_usec(int fd, uint64_t *usec)
 	return read_keyed(fd, "cpu.stat", "usage_usec", usec);
 }
 
-int cgroup_memory_bytes(int fd, uint64_t *bytes)
-{
-	char buf[32], *end;
-	ssize_t n = read_file_at(fd, "memory.current", buf, sizeof(buf));
-	uint64_t value;
-
-	if (n < 0)
-		return gone((int)n);
-	value = strtoull(buf, &end, 10);
-	if (end == buf)
-		return -EINVAL;
-	*bytes = value;
-	return 0;
-}
-
 int cgroup_kill(int fd)
 {
 	return gone(write_file_at(fd, "cgroup.kill", "1"));

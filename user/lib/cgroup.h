@@ -44,7 +44,6 @@ int cgroup_read_freeze(int fd);    /* what was asked for: 0, 1 or -errno */
 int cgroup_read_frozen(int fd);    /* what is: 0, 1 or -errno */
 int cgroup_read_populated(int fd); /* has live tasks, also below: 0, 1 or -errno */
 int cgroup_cpu_usec(int fd, uint64_t *usec);
-int cgroup_memory_bytes(int fd, uint64_t *bytes); /* -ENOENT also if the controller is off */
 
 /* SIGKILL for every process, also below and also frozen ones. It does not wait for them. */
 int cgroup_kill(int fd);

@@ -79,9 +79,11 @@ const void *ring_get(const struct ring *r, uint64_t seq)
 
 const void *ring_next(const struct ring *r, uint64_t *seq, ring_about_fn about, const char *name)
 {
-	uint64_t oldest = ring_oldest(r), at = *seq + 1 < oldest ? oldest : *seq + 1;
+	uint64_t oldest = ring_oldest(r), at;
 
-	for (; at <= r->last; at++) {
+	if (*seq >= r->last)
+		return NULL;
+	for (at = *seq + 1 < oldest ? oldest : *seq + 1; at <= r->last; at++) {
 		const void *entry = slot_of(r, at);
 
 		if (!name || about(entry, name)) {
