@@ -48,7 +48,7 @@ def hybrid(app):
     s1, oob = app["s1"], app["oob"]
     if s1 < 10 or BINS * app["s2"] < 5 * s1 * s1 or oob > 0.5 * (s1 + oob):
         return 0, BINS * MINUTE_S
-    return 0.9 * percentile(app, 5) * MINUTE_S, 1.1 * (percentile(app, 99) + 1) * MINUTE_S
+    return 0.9 * (percentile(app, 5) * MINUTE_S), 1.1 * ((percentile(app, 99) + 1) * MINUTE_S)
 
 
 def learn(app, idle_s):
