@@ -46,7 +46,7 @@ struct reclaim_result {
 	uint64_t took_ns;
 	unsigned int batches;
 	bool cancelled; /* cancelled, or no longer frozen */
-	bool partial;   /* ended because nothing more came, before want_bytes were returned */
+	bool partial;   /* nothing more came before want_bytes were returned; never of all */
 	int error;      /* negative errno that ended it after it began; 0: none */
 };
 
