@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include <hearth/rank.h>
+
 #include "agent/config.h"
 #include "agent/naming.h"
 #include "lib/clock.h"
@@ -102,7 +104,7 @@ static void every_mistake_names_line_and_key_and_what_is_accepted(void **state)
 	    /* sections */
 	    {"# x\n[agnet]\n", 2, {"unknown section [agnet]", "did you mean [agent]?"}},
 	    {"[functoin a-*]\n", 1, {"did you mean [function GLOB]?"}},
-	    {"[xyz]\n", 1, {"unknown section [xyz]; accepted: [agent], [policy]"}},
+	    {"[xyz]\n", 1, {"unknown section [xyz]; accepted: [agent], [memory], [policy]"}},
 	    {"[agent x]\n", 1, {"[agent x] takes no name"}},
 	    {"[rule]\n", 1, {"[rule] needs a name"}},
 	    {"[function ]\n", 1, {"[function] needs a name"}},
@@ -156,6 +158,33 @@ static void every_mistake_names_line_and_key_and_what_is_accepted(void **state)
 	    {"[policy]\nshadow = none none none none none none none none none\n",
 	     2,
 	     {"more than 8 policies"}},
+	    /* memory */
+	    {"[memory]\nbudget = lots\n",
+	     2,
+	     {"[memory] budget: ", "\"lots\" is not a size", "25%"}},
+	    {"[memory]\nbudget = 1.5\n", 2, {"\"1.5\" is not a size"}},
+	    {"[memory]\nbudget = -1\n", 2, {"not a size"}},
+	    {"[memory]\nbudget = 101%\n", 2, {"101% is out of range (0% to 100%)"}},
+	    {"[memory]\nswap_budget = 2000T\n", 2, {"[memory] swap_budget: ", "(0 to 1024T)"}},
+	    {"[memory]\nswap_budget = 99999999999T\n", 2, {"out of range"}},
+	    {"[memory]\nranker = lruu\n", 2, {"[memory] ranker: ", "lru"}},
+	    {"[memory]\nranker =\n", 2, {"[memory] ranker: ", "gdsf,min-residency=1m"}},
+	    {"[memory]\npressure = 0.1\n", 2, {"not a percentage", "10%, or off"}},
+	    {"[memory]\npressure = 200%\n", 2, {"out of range"}},
+	    {"[memory]\nswap_free_min = 1G\n", 2, {"not a percentage"}},
+	    {"[memory]\nswap_rate = 0\n", 2, {"[memory] swap_rate: ", "(64K to 1024T)"}},
+	    {"[memory]\nprewarm_rate =\n", 2, {"not a size", "512K, 100M or 1.5G"}},
+	    {"[memory]\nprewarm_cpu = 1.5\n", 2, {"(above 0, up to 1)"}},
+	    {"[policy]\nbudget = 1G\n", 2, {"belongs to a [memory] section"}},
+	    {"[memory]\ntiers = warm\n", 2, {"belongs to a [policy] section"}},
+	    /* tiers and commands */
+	    {"[policy]\ntiers =\n",
+	     2,
+	     {"[policy] tiers: names none", "warm frozen reclaimed gone"}},
+	    {"[policy]\ntiers = warm, gone\n", 2, {"\"warm,\" is none of the choices"}},
+	    {"[function a]\npre_freeze = drain\n", 2, {"\"drain\" is not an absolute path"}},
+	    {"[function a]\non_evict = /bin/x 'a\n", 2, {"on_evict: a quote is not closed"}},
+	    {"[policy]\nhook_timeout = 1h\n", 2, {"out of range (10ms to 10m)"}},
 	    /* probes */
 	    {"[policy]\nprobes = 10.0.0.0/33\n", 2, {"10.0.0.0/33", "0 to 32"}},
 	    {"[policy]\nprobes = fd00::/129\n", 2, {"fd00::/129", "0 to 128"}},
@@ -411,6 +440,74 @@ static void probes_are_blocks_and_prefixes(void **state)
 	config_free(c);
 }
 
+static void amounts_are_bytes_or_shares_of_a_whole(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes; /* of 1 GiB */
+	} cases[] = {
+	    {"", 0},           {"0", 0},           {"4096", 4096},
+	    {"64K", 64 << 10}, {"1.5M", 3u << 19}, {"2G", UINT64_C(2) << 30},
+	    {"25%", 1 << 28},  {"0%", 0},          {"100%", 1 << 30},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char text[64];
+		struct config *c;
+
+		snprintf(text, sizeof(text), "[memory]\nbudget = %s\n", cases[i].text);
+		c = load(text);
+		assert_int_equal(config_amount_bytes(&c->memory.budget, 1 << 30), cases[i].bytes);
+		config_free(c);
+	}
+}
+
+static void memory_has_settings_of_its_own(void **state)
+{
+	struct config *c = load("[memory]\nranker = gdsf,min-residency=5\npressure = 2.5%\n"
+				"swap = no\nswap_free_min = 5%\nswap_rate = 1M\n"
+				"prewarm_rate = 2M\nprewarm_cpu = 0.25\n");
+
+	(void)state;
+	assert_string_equal(hearth_ranker_spec(c->memory.ranker), "gdsf,min-residency=5s");
+	assert_float_equal(c->memory.pressure, 0.025, 1e-12);
+	assert_false(c->memory.swap);
+	assert_float_equal(c->memory.swap_free_min, 0.05, 1e-12);
+	assert_int_equal(c->memory.swap_rate_bytes, 1 << 20);
+	assert_int_equal(c->memory.prewarm_rate_bytes, 2 << 20);
+	assert_float_equal(c->memory.prewarm_cpu, 0.25, 1e-12);
+	config_free(c);
+	c = load("[memory]\npressure = off\n");
+	assert_true(c->memory.pressure == 0);
+	assert_string_equal(hearth_ranker_spec(c->memory.ranker), "lru,min-residency=1m");
+	assert_true(c->memory.swap);
+	config_free(c);
+}
+
+static void tiers_and_commands_are_per_function(void **state)
+{
+	struct config *c = load("[policy]\npre_freeze = /bin/drain --now\n"
+				"[function a]\ntiers = gone\twarm\npre_freeze =\n"
+				"on_evict = /bin/save 'a b'\nhook_timeout = 30s\n");
+	struct fn_settings s;
+
+	(void)state;
+	assert_int_equal(config_settings(c, "a", &s), 0);
+	assert_int_equal(s.tiers, 1 << HEARTH_WARM | 1 << HEARTH_GONE);
+	assert_string_equal(s.hook[HOOK_PRE_FREEZE], "");
+	assert_string_equal(s.hook[HOOK_ON_EVICT], "/bin/save 'a b'");
+	assert_int_equal(s.hook_timeout_ns, 30 * NSEC_PER_SEC);
+	fn_settings_done(&s);
+	assert_int_equal(config_settings(c, "b", &s), 0);
+	assert_int_equal(s.tiers, 1 << HEARTH_WARM | 1 << HEARTH_FROZEN | 1 << HEARTH_RECLAIMED);
+	assert_string_equal(s.hook[HOOK_PRE_FREEZE], "/bin/drain --now");
+	assert_string_equal(s.hook[HOOK_POST_THAW], "");
+	assert_int_equal(s.hook_timeout_ns, 5 * NSEC_PER_SEC);
+	fn_settings_done(&s);
+	config_free(c);
+}
+
 static int source_of(const struct config *c, const char *function, int rule_source)
 {
 	struct fn_settings s;
@@ -483,9 +580,8 @@ static void the_shipped_file_has_every_key_at_its_default(void **state)
 	static const struct {
 		const char *section, *begin, *end;
 	} parts[] = {
-	    {"agent", "\n[agent]\n", "\n[policy]\n"},
-	    {"policy", "\n[policy]\n", "\n#[rule "},
-	    {"rule", "\n#[rule demo]\n", "\n#[function "},
+	    {"agent", "\n[agent]\n", "\n[memory]\n"}, {"memory", "\n[memory]\n", "\n[policy]\n"},
+	    {"policy", "\n[policy]\n", "\n#[rule "},  {"rule", "\n#[rule demo]\n", "\n#[function "},
 	    {"function", "\n#[function ", ""},
 	};
 	static char text[65536];
@@ -514,6 +610,7 @@ static void the_shipped_file_has_every_key_at_its_default(void **state)
 		snprintf(expected, sizeof(expected), "#%s =%s%s\n", keys[i].key,
 			 *keys[i].fallback ? " " : "", keys[i].fallback);
 		if ((strcmp(keys[i].section, "agent") == 0 ||
+		     strcmp(keys[i].section, "memory") == 0 ||
 		     strcmp(keys[i].section, "policy") == 0) &&
 		    strncmp(line, expected, strlen(expected)) != 0)
 			fail_msg("the line of [%s] %s is not %s", keys[i].section, keys[i].key,
@@ -553,6 +650,8 @@ static void the_shipped_file_loads_as_it_is_and_uncommented(void **state)
 	plain = load("");
 	assert_string_equal(c->run_dir, plain->run_dir);
 	assert_string_equal(c->defaults.policy, plain->defaults.policy);
+	assert_memory_equal(&c->memory.budget, &plain->memory.budget, sizeof(c->memory.budget));
+	assert_int_equal(c->defaults.tiers, plain->defaults.tiers);
 	assert_int_equal(c->freeze_timeout_ns, plain->freeze_timeout_ns);
 	config_free(plain);
 	config_free(c);
@@ -569,7 +668,9 @@ static void every_key_is_documented_and_its_default_is_accepted(void **state)
 
 		assert_true(strlen(keys[i].help) > 10);
 		assert_true(strlen(keys[i].accepted) > 3);
-		if (strcmp(keys[i].section, "agent") != 0 && strcmp(keys[i].section, "policy") != 0)
+		if (strcmp(keys[i].section, "agent") != 0 &&
+		    strcmp(keys[i].section, "memory") != 0 &&
+		    strcmp(keys[i].section, "policy") != 0)
 			continue;
 		snprintf(text, sizeof(text), "[%s]\n%s = %s\n", keys[i].section, keys[i].key,
 			 keys[i].fallback);
@@ -595,6 +696,9 @@ int main(void)
 	    cmocka_unit_test(long_names_and_values_are_kept_whole),
 	    cmocka_unit_test(sections_override_in_file_order_only_what_they_name),
 	    cmocka_unit_test(probes_are_blocks_and_prefixes),
+	    cmocka_unit_test(amounts_are_bytes_or_shares_of_a_whole),
+	    cmocka_unit_test(memory_has_settings_of_its_own),
+	    cmocka_unit_test(tiers_and_commands_are_per_function),
 	    cmocka_unit_test(a_source_is_named_by_function_then_rule_then_policy),
 	    cmocka_unit_test(unix_sources_are_asked_for_anywhere),
 	    cmocka_unit_test(the_shipped_file_has_every_key_at_its_default),

@@ -7,30 +7,50 @@
 #include <fnmatch.h>
 #include <string.h>
 
+#include <hearth/rank.h>
+
 #include "agent/config.h"
 #include "agent/config_keys.h"
 #include "agent/naming.h"
 #include "lib/util.h"
 
+/* The texts that settings own. */
+static const size_t texts[] = {
+    offsetof(struct fn_settings, policy),
+    offsetof(struct fn_settings, shadow),
+    offsetof(struct fn_settings, probe_ua[0]),
+    offsetof(struct fn_settings, probe_ua[1]),
+    offsetof(struct fn_settings, hook[HOOK_PRE_FREEZE]),
+    offsetof(struct fn_settings, hook[HOOK_POST_THAW]),
+    offsetof(struct fn_settings, hook[HOOK_PREWARM]),
+    offsetof(struct fn_settings, hook[HOOK_ON_EVICT]),
+};
+
+static char **text_of(const struct fn_settings *s, size_t i)
+{
+	return (char **)((char *)s + texts[i]);
+}
+
 void fn_settings_done(struct fn_settings *s)
 {
-	free(s->policy);
-	free(s->shadow);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		free(*text_of(s, i));
 	free(s->probe_nets);
-	for (size_t i = 0; i < ARRAY_SIZE(s->probe_ua); i++)
-		free(s->probe_ua[i]);
 	memset(s, 0, sizeof(*s));
 }
 
 static int copy_settings(const struct fn_settings *from, struct fn_settings *to)
 {
-	bool ok;
+	bool ok = true;
 
 	*to = *from;
-	to->policy = strdup(from->policy);
-	to->shadow = strdup(from->shadow);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		const char *text = *text_of(from, i);
+
+		*text_of(to, i) = text ? strdup(text) : NULL;
+		ok = ok && !*text_of(to, i) == !text;
+	}
 	to->probe_nets = NULL;
-	ok = to->policy && to->shadow;
 	if (from->n_probe_nets) {
 		size_t bytes = from->n_probe_nets * sizeof(*to->probe_nets);
 
@@ -38,10 +58,6 @@ static int copy_settings(const struct fn_settings *from, struct fn_settings *to)
 		if (to->probe_nets)
 			memcpy(to->probe_nets, from->probe_nets, bytes);
 		ok = ok && to->probe_nets;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(to->probe_ua); i++) {
-		to->probe_ua[i] = from->probe_ua[i] ? strdup(from->probe_ua[i]) : NULL;
-		ok = ok && !to->probe_ua[i] == !from->probe_ua[i];
 	}
 	if (!ok)
 		fn_settings_done(to);
@@ -126,6 +142,7 @@ void config_free(struct config *c)
 	}
 	free(c->sections);
 	fn_settings_done(&c->defaults);
+	hearth_ranker_free(c->memory.ranker);
 	naming_free(c->naming);
 	free(c->path);
 	free(c->socket);
@@ -144,11 +161,12 @@ static int set_defaults(struct config *c, char *err, size_t err_size)
 	char why[256] = "out of memory";
 
 	for (size_t i = 0; i < n; i++) {
-		bool agent = strcmp(keys[i].section, "agent") == 0;
-		void *base = agent ? (void *)c : &c->defaults;
+		bool policy = strcmp(keys[i].section, "policy") == 0;
+		void *base = policy ? &c->defaults : (void *)c;
 		int rc;
 
-		if (!agent && strcmp(keys[i].section, "policy") != 0)
+		if (!policy && strcmp(keys[i].section, "agent") != 0 &&
+		    strcmp(keys[i].section, "memory") != 0)
 			continue;
 		rc = config_key_parse(&keys[i], keys[i].fallback, base, why, sizeof(why));
 		if (rc < 0) {

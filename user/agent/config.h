@@ -159,7 +159,7 @@ const char *config_warning(const struct config *c);
  * stand in [function GLOB] too, except `default`, which is `policy` there.
  */
 struct config_key {
-	const char *section; /* agent, policy, rule or function */
+	const char *section; /* agent, memory, policy, rule or function */
 	const char *key;
 	const char *fallback; /* default, as written in the file */
 	const char *help;

@@ -11,18 +11,25 @@
 
 #include "agent/config_keys.h"
 #include "lib/clock.h"
+#include "lib/command.h"
 #include "lib/duration.h"
+#include "lib/size.h"
 #include "lib/text.h"
 #include "lib/util.h"
 
-#define DAYS_MAX (30 * NSEC_PER_DAY) /* as the policy library */
+#define SIZE_MOST (UINT64_C(1) << 50) /* 1 PiB: sums of sizes stay far from overflow */
+#define DAYS_MAX  (30 * NSEC_PER_DAY) /* as the policy library */
 
 static const char *const modes[] = {"observe", "manage", NULL};
 static const char *const sources[] = {"auto", "request", "exec", "unix", NULL};
 static const char *const ends[] = {"auto", "direction", NULL};
 static const char *const holds[] = {"hold", "ignore", NULL};
+static const char *const rungs[] = {"warm", "frozen", "reclaimed", "gone", NULL};
+
+_Static_assert(ARRAY_SIZE(rungs) == HEARTH_RUNGS + 1, "a name for every rung");
 
 #define AGENT(field)  .section = "agent", .offset = offsetof(struct config, field)
+#define MEMORY(field) .section = "memory", .offset = offsetof(struct config, memory.field)
 #define POLICY(field) .section = "policy", .offset = offsetof(struct fn_settings, field)
 
 #define DURATION(lo, hi)                                                                           \
@@ -32,8 +39,13 @@ static const char *const holds[] = {"hold", "ignore", NULL};
 #define NUMBER(lo, hi, text) .type = &config_number, .accepted = text, .min = (lo), .max = (hi)
 #define PATH(shortest, longest)                                                                    \
 	.type = &config_path, .accepted = "an absolute path", .min = (shortest), .max = (longest)
-#define SPEC .type = &config_policy, .accepted = "a policy spec such as hybrid:240 or fixed:10m"
-#define HOLD CHOICE(holds, "hold (no freeze while there is one) or ignore")
+#define SPEC         .type = &config_policy, .accepted = "a policy spec such as hybrid:240 or fixed:10m"
+#define SIZE(lo, hi) .type = &config_size, .accepted = SIZE_ACCEPTED, .min = (lo), .max = (hi)
+#define AMOUNT                                                                                     \
+	.type = &config_size_or_share, .accepted = "a size (512M, 1.5G) or a percentage (25%)",    \
+	.max = SIZE_MOST
+#define COMMAND .type = &config_command, .accepted = COMMAND_ACCEPTED
+#define HOLD    CHOICE(holds, "hold (no freeze while there is one) or ignore")
 
 /* clang-format off */
 static const struct config_key keys[] = {
@@ -72,6 +84,32 @@ static const struct config_key keys[] = {
 	{ AGENT(journal_size), .key = "journal_size", .fallback = "4096",
 	  NUMBER(64, 1048576, "64 to 1048576"),
 	  .help = "decisions kept in memory for explain and events" },
+
+	{ MEMORY(budget), .key = "budget", .fallback = "", AMOUNT,
+	  .help = "most memory that idle instances may keep, a size or % of RAM; empty: no limit" },
+	{ MEMORY(ranker), .key = "ranker", .fallback = "lru,min-residency=1m",
+	  .type = &config_ranker,
+	  .accepted = "a ranker such as lru or gdsf,min-residency=1m",
+	  .help = "which idle instance steps down first when memory is short" },
+	{ MEMORY(pressure), .key = "pressure", .fallback = "10%", .type = &config_pressure,
+	  .accepted = "a percentage such as 10%, or off",
+	  .help = "share of time that tasks wait for memory at which idle instances step down" },
+	{ MEMORY(swap), .key = "swap", .fallback = "yes", FLAG,
+	  .help = "reclaim may swap out what idle instances keep; no: file pages only" },
+	{ MEMORY(swap_budget), .key = "swap_budget", .fallback = "50%", AMOUNT,
+	  .help = "most swap that idle instances may fill, a size or % of all swap" },
+	{ MEMORY(swap_free_min), .key = "swap_free_min", .fallback = "20%",
+	  .type = &config_percent, .accepted = "a percentage such as 20%",
+	  .help = "with less of the swap free, only file pages are reclaimed" },
+	{ MEMORY(swap_rate_bytes), .key = "swap_rate", .fallback = "32M",
+	  SIZE(UINT64_C(64) << 10, SIZE_MOST),
+	  .help = "most bytes a second to swap out: spares disks and those who wait for them" },
+	{ MEMORY(prewarm_rate_bytes), .key = "prewarm_rate", .fallback = "256M",
+	  SIZE(UINT64_C(64) << 10, SIZE_MOST),
+	  .help = "most bytes a second to bring back ahead of an invocation" },
+	{ MEMORY(prewarm_cpu), .key = "prewarm_cpu", .fallback = "0.5", .type = &config_share,
+	  .accepted = "a decimal number above 0, up to 1", .max = 1,
+	  .help = "share of one CPU to bring memory back with" },
 
 	{ POLICY(policy), .key = "default", .fallback = "hybrid:240", SPEC,
 	  .help = "policy of every function that has none of its own" },
@@ -119,6 +157,21 @@ static const struct config_key keys[] = {
 	  .accepted = "address blocks (10.0.0.0/8 fd00::/8) and up to two ua:PREFIX of at most"
 		      " 15 bytes (ua:kube-probe/)",
 	  .help = "health checks: wake the instance, but are not learned" },
+
+	{ POLICY(tiers), .key = "tiers", .fallback = "warm frozen reclaimed",
+	  .type = &config_set, .names = rungs, .accepted = "words out of warm frozen reclaimed gone",
+	  .help = "where idle instances may be; gone: they may be killed when nothing else pays" },
+	{ POLICY(hook[HOOK_PRE_FREEZE]), .key = "pre_freeze", .fallback = "", COMMAND,
+	  .help = "command before a freeze, which waits for it; its failure prevents the freeze" },
+	{ POLICY(hook[HOOK_POST_THAW]), .key = "post_thaw", .fallback = "", COMMAND,
+	  .help = "command after a thaw, beside the request: renew leases, connections" },
+	{ POLICY(hook[HOOK_PREWARM]), .key = "prewarm", .fallback = "", COMMAND,
+	  .help = "command that starts an instance before an invocation is due that would find none" },
+	{ POLICY(hook[HOOK_ON_EVICT]), .key = "on_evict", .fallback = "", COMMAND,
+	  .help = "command before an instance is killed, which waits for it" },
+	{ POLICY(hook_timeout_ns), .key = "hook_timeout", .fallback = "5s",
+	  DURATION(10 * NSEC_PER_MSEC, 10 * NSEC_PER_MIN),
+	  .help = "a command that runs longer is killed" },
 
 	{ .section = "rule", .key = "match", .fallback = "",
 	  .accepted = "a cgroup path below the cgroup2 mount with *, **, ?, {function}, {instance}",

@@ -19,18 +19,24 @@
 #define NAME_BYTES_MAX (NAMING_TEXT - 1) /* of a rule or function glob */
 #define WHY_BYTES      512
 
-enum section_kind { SECTION_AGENT, SECTION_POLICY, SECTION_RULE, SECTION_FUNCTION, SECTION_NONE };
+enum section_kind {
+	SECTION_AGENT,
+	SECTION_MEMORY,
+	SECTION_POLICY,
+	SECTION_RULE,
+	SECTION_FUNCTION,
+	SECTION_NONE
+};
 
 static const struct {
 	const char *word;
 	const char *argument; /* what the name after the word is, NULL: takes none */
 } section_kinds[] = {
-    [SECTION_AGENT] = {"agent", NULL},
-    [SECTION_POLICY] = {"policy", NULL},
-    [SECTION_RULE] = {"rule", "NAME"},
+    [SECTION_AGENT] = {"agent", NULL},         [SECTION_MEMORY] = {"memory", NULL},
+    [SECTION_POLICY] = {"policy", NULL},       [SECTION_RULE] = {"rule", "NAME"},
     [SECTION_FUNCTION] = {"function", "GLOB"},
 };
-#define SECTIONS_ACCEPTED "[agent], [policy], [rule NAME], [function GLOB]"
+#define SECTIONS_ACCEPTED "[agent], [memory], [policy], [rule NAME], [function GLOB]"
 
 struct seen_section {
 	char *title;
@@ -303,6 +309,7 @@ static int store_key(struct loader *l, const struct config_key *key, const char 
 {
 	switch (l->kind) {
 	case SECTION_AGENT:
+	case SECTION_MEMORY:
 		return config_key_parse(key, value, l->cfg, why, why_size);
 	case SECTION_POLICY:
 		return config_key_parse(key, value, &l->cfg->defaults, why, why_size);

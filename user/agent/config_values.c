@@ -4,40 +4,19 @@
  * the text. Nothing is stored before the whole value is known to be good.
  */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <stdarg.h>
-#include <string.h>
 
 #include <hearth/event.h>
 #include <hearth/policy.h>
 
-#include "agent/config_keys.h"
+#include "agent/config_value.h"
 #include "lib/clock.h"
 #include "lib/duration.h"
-#include "lib/util.h"
 
 #define SPEC_COLD_COST_S 600.0 /* specs are only checked here: any valid cost will do */
 #define PROBE_NETS_MAX   64    /* per function: each costs the kernel one trie entry */
 
 _Static_assert(ARRAY_SIZE(((struct fn_settings *)0)->probe_ua) == HEARTH_UA_PREFIXES,
 	       "the kernel side compares as many prefixes");
-
-static void *field(const struct config_key *key, void *base)
-{
-	return (char *)base + key->offset;
-}
-
-static int wrong(char *why, size_t size, const char *fmt, ...) _printf_(3, 4);
-
-static int wrong(char *why, size_t size, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(why, size, fmt, args);
-	va_end(args);
-	return -EINVAL;
-}
 
 static int parse_duration(const struct config_key *key, const char *text, void *base, char *why,
 			  size_t size)
@@ -117,18 +96,6 @@ static int parse_share(const struct config_key *key, const char *text, void *bas
 		return wrong(why, size, "%s is out of range (above 0, up to %llu)", text,
 			     (unsigned long long)key->max);
 	*(double *)field(key, base) = value;
-	return 0;
-}
-
-static int replace_string(const struct config_key *key, const char *text, void *base)
-{
-	char **slot = field(key, base);
-	char *copy = strdup(text);
-
-	if (!copy)
-		return -ENOMEM;
-	free(*slot);
-	*slot = copy;
 	return 0;
 }
 
