@@ -36,11 +36,10 @@ struct worker_result {
 	int error;      /* negative errno, 0: none. -ENOENT: the cgroup is gone */
 	uint64_t queued_ns;
 	uint64_t took_ns; /* 0: it never began */
-	union {
-		struct prefault_result prefault;
-		struct workset *set; /* RECORD: the receiver frees it; NULL after an error */
-		struct reclaim_result reclaim;
-	};
+	/* by kind; the others are zero */
+	struct prefault_result prefault;
+	struct workset *set; /* the receiver frees it; NULL after an error */
+	struct reclaim_result reclaim;
 };
 
 typedef void (*worker_done_fn)(const struct worker_result *result, void *arg);
@@ -48,7 +47,7 @@ typedef void (*worker_done_fn)(const struct worker_result *result, void *arg);
 struct worker_options {
 	uv_loop_t *loop;
 	uint32_t slots;       /* jobs are for slots 0 .. slots - 1 */
-	unsigned int threads; /* 1 or 2; two share one large prefault */
+	unsigned int threads; /* 1 or 2. Two share a large prefault, and a reclaim takes only one */
 	worker_done_fn done;  /* called on the loop, once per queued job */
 	void *arg;
 };
@@ -65,8 +64,8 @@ void worker_free(struct worker *w);
 /*
  * Queue a job; loop's thread only. dirfd is duplicated, options are copied (their
  * cancel flag is the worker's), the set too; set NULL: everything that is in swap.
- * 0; -EBUSY: the slot has a job that was not cancelled; -ENOMEM, -EMFILE,
- * -EINVAL: no such slot.
+ * 0; -EBUSY: the slot has a job that was not cancelled; -EINVAL: no such slot;
+ * -ENOMEM, -EMFILE.
  *
  * A thaw that came before the job was queued could not cancel it: queue, then look
  * at the tier again, and cancel if it is no longer what the job needs.
@@ -80,11 +79,12 @@ int worker_prefault(struct worker *w, uint32_t slot, uint32_t gen, int dirfd, ui
 /*
  * Cancel the slot's jobs, if any, and interrupt the system call one may be in.
  * Any thread; takes no lock, never waits, and another job may be queued at once: it
- * starts when the cancelled one has let go. A job lets go within a batch.
+ * starts when the cancelled one has let go. A job lets go within a batch. Harmless
+ * for a slot without jobs.
  */
 void worker_cancel(struct worker *w, uint32_t slot);
 
 /* A job of the slot is queued or running and was not cancelled. Loop's thread only. */
-bool worker_busy(const struct worker *w, uint32_t slot);
+bool worker_busy(struct worker *w, uint32_t slot);
 
 #endif
