@@ -133,11 +133,21 @@ static void missing_bpffs_fails_and_no_real_time_warns(void **state)
 	expect(h, "real-time", VERDICT_WARN, "SCHED_FIFO is off");
 }
 
+#define SWAPS "Filename Type Size Used Priority\n"
+
+static bool found(const struct host *h, const char *name)
+{
+	for (size_t i = 0; i < h->doctor.n; i++)
+		if (!strcmp(h->doctor.findings[i].name, name))
+			return true;
+	return false;
+}
+
 static void no_swap_and_no_pressure_warn(void **state)
 {
 	struct host *h = *state;
 
-	put(h, "proc/swaps", "Filename Type Size Used Priority\n");
+	put(h, "proc/swaps", SWAPS);
 	doctor_memory(&h->doctor);
 	expect(h, "swap", VERDICT_WARN, "none");
 	expect(h, "pressure", VERDICT_WARN, "no pressure stall information");
@@ -147,11 +157,95 @@ static void zram_and_pressure_are_fine(void **state)
 {
 	struct host *h = *state;
 
-	put(h, "proc/swaps", "Filename Type Size Used Priority\n/dev/zram0 partition 100 0 5\n");
+	put(h, "proc/swaps", SWAPS "/dev/zram0 partition 4194304 40960 5\n");
+	put(h, "proc/meminfo", "MemTotal:       16777216 kB\n");
+	put(h, "proc/sys/vm/swappiness", "100\n");
+	put(h, "sys/block/zram0/mm_stat", "41943040 10000000 10485760 0 10485760 0 0 0 0\n");
+	put(h, "sys/module/zswap/parameters/enabled", "N\n");
+	put(h, "proc/17/comm", "sshd\n");
 	put(h, "proc/pressure/memory", "some avg10=0.00\n");
 	doctor_memory(&h->doctor);
-	expect(h, "swap", VERDICT_OK, "/dev/zram0");
+	expect(h, "swap", VERDICT_OK, "4.0G on zram");
+	expect(h, "zram", VERDICT_OK, "keeps 25% of a swapped byte");
+	expect(h, "swappiness", VERDICT_OK, "100");
 	expect(h, "pressure", VERDICT_OK, "is there");
+	assert_false(found(h, "zswap"));
+	assert_false(found(h, "oom killer"));
+}
+
+static void a_zram_that_can_take_most_of_the_memory_warns(void **state)
+{
+	struct host *h = *state;
+
+	put(h, "proc/swaps", SWAPS "/dev/zram0 partition 12582912 0 5\n");
+	put(h, "proc/meminfo", "MemTotal:       16777216 kB\n");
+	put(h, "sys/block/zram0/mm_stat", "4096 74 4096 0 4096 0 0 0 0\n");
+	doctor_memory(&h->doctor);
+	expect(h, "zram", VERDICT_WARN, "12.0G without a limit");
+
+	h->doctor.n = 0;
+	put(h, "sys/block/zram0/mm_stat", "4096 74 4096 4294967296 4096 0 0 0 0\n");
+	doctor_memory(&h->doctor);
+	expect(h, "zram", VERDICT_OK, "keeps");
+}
+
+static void swap_on_disk_alone_warns_unless_zswap_is_in_front(void **state)
+{
+	struct host *h = *state;
+
+	put(h, "proc/swaps", SWAPS "/dev/sda2 partition 4194304 0 -2\n");
+	doctor_memory(&h->doctor);
+	expect(h, "swap", VERDICT_OK, "4.0G on disk");
+	expect(h, "swap disk", VERDICT_WARN, "disk alone");
+
+	h->doctor.n = 0;
+	put(h, "sys/module/zswap/parameters/enabled", "Y\n");
+	put(h, "proc/meminfo",
+	    "MemTotal: 16777216 kB\nZswap:            8192 kB\nZswapped:        32768 kB\n");
+	doctor_memory(&h->doctor);
+	assert_false(found(h, "swap disk"));
+	expect(h, "zswap", VERDICT_OK, "holds 32.0M, keeps 25%");
+}
+
+static void zswap_in_front_of_zram_warns(void **state)
+{
+	struct host *h = *state;
+
+	put(h, "proc/swaps", SWAPS "/dev/zram0 partition 4194304 0 5\n");
+	put(h, "sys/block/zram0/mm_stat", "4096 74 4096 0 4096 0 0 0 0\n");
+	put(h, "sys/module/zswap/parameters/enabled", "Y\n");
+	doctor_memory(&h->doctor);
+	expect(h, "zswap", VERDICT_WARN, "compressed twice");
+}
+
+static void nearly_full_swap_warns(void **state)
+{
+	struct host *h = *state;
+
+	put(h, "proc/swaps", SWAPS "/dev/sda2 partition 1048576 943718 -2\n");
+	doctor_memory(&h->doctor);
+	expect(h, "swap", VERDICT_WARN, "of 1.0G is free: nearly full");
+}
+
+static void a_swappiness_of_0_warns(void **state)
+{
+	struct host *h = *state;
+
+	put(h, "proc/swaps", SWAPS "/dev/sda2 partition 1048576 0 -2\n");
+	put(h, "proc/sys/vm/swappiness", "0\n");
+	doctor_memory(&h->doctor);
+	expect(h, "swappiness", VERDICT_WARN, "anonymous memory");
+}
+
+static void who_kills_when_swap_fills_up_is_named(void **state)
+{
+	struct host *h = *state;
+
+	put(h, "proc/swaps", SWAPS "/dev/sda2 partition 1048576 0 -2\n");
+	put(h, "proc/612/comm", "systemd-oomd\n");
+	put(h, "proc/701/comm", "systemd-oomd2\n");
+	doctor_memory(&h->doctor);
+	expect(h, "oom killer", VERDICT_WARN, "systemd-oomd watches");
 }
 
 #define ON_A_HOST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -166,6 +260,12 @@ int main(void)
 	    ON_A_HOST(missing_bpffs_fails_and_no_real_time_warns),
 	    ON_A_HOST(no_swap_and_no_pressure_warn),
 	    ON_A_HOST(zram_and_pressure_are_fine),
+	    ON_A_HOST(a_zram_that_can_take_most_of_the_memory_warns),
+	    ON_A_HOST(swap_on_disk_alone_warns_unless_zswap_is_in_front),
+	    ON_A_HOST(zswap_in_front_of_zram_warns),
+	    ON_A_HOST(nearly_full_swap_warns),
+	    ON_A_HOST(a_swappiness_of_0_warns),
+	    ON_A_HOST(who_kills_when_swap_fills_up_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

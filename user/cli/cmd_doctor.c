@@ -4,6 +4,7 @@
  * says that hearthd cannot work here.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,14 @@ void doctor_add(struct doctor *d, const char *name, enum verdict verdict, const 
 	va_start(args, format);
 	vsnprintf(f->text, sizeof(f->text), format, args);
 	va_end(args);
+}
+
+ssize_t doctor_read(const char *root, const char *path, char *buf, size_t size)
+{
+	char full[512];
+
+	snprintf(full, sizeof(full), "%s/%s", root, path);
+	return read_file_at(AT_FDCWD, full, buf, size);
 }
 
 /* ---- the agent's own view */

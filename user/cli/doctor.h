@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL };
 
@@ -32,11 +33,14 @@ struct doctor {
 void doctor_add(struct doctor *d, const char *name, enum verdict verdict, const char *todo,
 		const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* A small file below one of the roots: as read_file_at(). */
+ssize_t doctor_read(const char *root, const char *path, char *buf, size_t size);
+
 void doctor_kernel(struct doctor *d);     /* version, BTF, lockdown, JIT, namespaces */
 void doctor_hooks(struct doctor *d);      /* what the kernel offers the programs */
 void doctor_cgroups(struct doctor *d);    /* mount, controllers, freeze, kill, reclaim */
 void doctor_privileges(struct doctor *d); /* capabilities, bpffs, real-time */
-void doctor_memory(struct doctor *d);     /* swap, zswap, pressure */
+void doctor_memory(struct doctor *d);     /* swap and who else watches it, pressure */
 void doctor_agent(struct doctor *d, const json_t *status); /* a running hearthd's own view */
 
 #endif

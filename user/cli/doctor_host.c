@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Cgroups, privileges and memory of the host. */
+/* Cgroups and privileges of the host. */
 #include <cap-ng.h>
 #include <dirent.h>
 #include <errno.h>
@@ -15,14 +15,6 @@
 #include "lib/util.h"
 
 #define BPF_FS 0xcafe4a11u /* magic of a mounted bpffs */
-
-static ssize_t read_below(const char *root, const char *path, char *buf, size_t size)
-{
-	char full[512];
-
-	snprintf(full, sizeof(full), "%s/%s", root, path);
-	return read_file_at(AT_FDCWD, full, buf, size);
-}
 
 /* ---- cgroups */
 
@@ -59,7 +51,7 @@ static void check_files(struct doctor *d, int rootfd, bool memory)
 	if (memory && faccessat(child, "memory.reclaim", F_OK, 0) &&
 	    !faccessat(child, "memory.current", F_OK, 0))
 		doctor_add(d, "reclaim", VERDICT_WARN, "use Linux 5.19 or newer",
-			   "memory.reclaim is missing: frozen functions keep their memory");
+			   "memory.reclaim is missing: memory is taken back process by process");
 	else if (memory)
 		doctor_add(d, "reclaim", VERDICT_OK, NULL, "memory.reclaim can be used");
 }
@@ -88,7 +80,8 @@ static bool check_controllers(struct doctor *d, int rootfd)
 		doctor_add(
 		    d, "controllers", VERDICT_WARN,
 		    "boot with systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all",
-		    "no memory controller in cgroup2: memory is neither shown nor reclaimed");
+		    "no memory controller in cgroup2: memory is measured and taken back process "
+		    "by process, which is slower and leaves what they share");
 	return memory;
 }
 
@@ -128,9 +121,9 @@ static const struct {
     {CAP_SYS_ADMIN, "walk tasks of other namespaces"},
     {CAP_DAC_READ_SEARCH, "open cgroups by id"},
     {CAP_DAC_OVERRIDE, "write cgroup files of other users"},
-    {CAP_SYS_NICE, "wake with SCHED_FIFO"},
+    {CAP_SYS_NICE, "wake with SCHED_FIFO, page out processes"},
     {CAP_IPC_LOCK, "lock the guard into memory"},
-    {CAP_SYS_PTRACE, "see sockets of other users' processes"},
+    {CAP_SYS_PTRACE, "see sockets and memory of other users' processes"},
 };
 
 static void check_capabilities(struct doctor *d)
@@ -177,7 +170,7 @@ static void check_realtime(struct doctor *d)
 {
 	char text[32];
 
-	if (read_below(d->procroot, "sys/kernel/sched_rt_runtime_us", text, sizeof(text)) < 0)
+	if (doctor_read(d->procroot, "sys/kernel/sched_rt_runtime_us", text, sizeof(text)) < 0)
 		return;
 	text[strcspn(text, "\n")] = '\0';
 	if (!strcmp(text, "0"))
@@ -193,7 +186,8 @@ static void check_unprivileged(struct doctor *d)
 {
 	char text[8];
 
-	if (read_below(d->procroot, "sys/kernel/unprivileged_bpf_disabled", text, sizeof(text)) < 0)
+	if (doctor_read(d->procroot, "sys/kernel/unprivileged_bpf_disabled", text, sizeof(text)) <
+	    0)
 		return;
 	doctor_add(d, "unprivileged bpf", VERDICT_OK, NULL, "%s (hearthd is root: no matter)",
 		   *text == '0' ? "allowed" : "refused");
@@ -205,41 +199,4 @@ void doctor_privileges(struct doctor *d)
 	check_bpffs(d);
 	check_unprivileged(d);
 	check_realtime(d);
-}
-
-/* ---- memory */
-
-static void check_swap(struct doctor *d)
-{
-	char swaps[4096], zswap[8] = "";
-	const char *first;
-
-	if (read_below(d->procroot, "swaps", swaps, sizeof(swaps)) < 0)
-		return;
-	read_below(d->sysroot, "module/zswap/parameters/enabled", zswap, sizeof(zswap));
-	first = strchr(swaps, '\n');
-	if (!first || !first[1])
-		doctor_add(d, "swap", VERDICT_WARN,
-			   "add zram (Debian: apt install zram-tools) or a swap file",
-			   "none: the memory of frozen functions can hardly be reclaimed");
-	else
-		doctor_add(d, "swap", VERDICT_OK, NULL, "%.*s%s", (int)strcspn(first + 1, " \t\n"),
-			   first + 1, *zswap == 'Y' ? ", with zswap" : "");
-}
-
-static void check_pressure(struct doctor *d)
-{
-	char text[512];
-
-	if (read_below(d->procroot, "pressure/memory", text, sizeof(text)) < 0)
-		doctor_add(d, "pressure", VERDICT_WARN, "boot with psi=1",
-			   "no pressure stall information: memory shortage is not seen early");
-	else
-		doctor_add(d, "pressure", VERDICT_OK, NULL, "pressure stall information is there");
-}
-
-void doctor_memory(struct doctor *d)
-{
-	check_swap(d);
-	check_pressure(d);
 }

@@ -2,7 +2,6 @@
 /* What the kernel is and what it offers to the programs. */
 #include <bpf/btf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,14 +13,6 @@
 /* Inodes of the first namespaces, fixed by the kernel (include/linux/proc_ns.h). */
 #define FIRST_PID_NS    0xEFFFFFFCu
 #define FIRST_CGROUP_NS 0xEFFFFFFBu
-
-static ssize_t read_below(const char *root, const char *path, char *buf, size_t size)
-{
-	char full[512];
-
-	snprintf(full, sizeof(full), "%s/%s", root, path);
-	return read_file_at(AT_FDCWD, full, buf, size);
-}
 
 static void check_version(struct doctor *d)
 {
@@ -41,7 +32,7 @@ static void check_lockdown(struct doctor *d)
 {
 	char text[128];
 
-	if (read_below(d->sysroot, "kernel/security/lockdown", text, sizeof(text)) < 0)
+	if (doctor_read(d->sysroot, "kernel/security/lockdown", text, sizeof(text)) < 0)
 		return; /* no such security module: nothing is locked down */
 	if (strstr(text, "[confidentiality]"))
 		doctor_add(d, "lockdown", VERDICT_FAIL,
@@ -57,7 +48,7 @@ static void check_jit(struct doctor *d)
 {
 	char text[16];
 
-	if (read_below(d->procroot, "sys/net/core/bpf_jit_enable", text, sizeof(text)) < 0)
+	if (doctor_read(d->procroot, "sys/net/core/bpf_jit_enable", text, sizeof(text)) < 0)
 		return; /* always on in this kernel, or not ours to see */
 	if (*text == '0')
 		doctor_add(d, "bpf jit", VERDICT_WARN, "sysctl net.core.bpf_jit_enable=1",
