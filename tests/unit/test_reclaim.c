@@ -42,7 +42,7 @@ static struct pace paced(uint64_t asked, uint64_t returned, uint64_t took_ns)
 {
 	struct pace p;
 
-	pace_init(&p, RECLAIM_ALL, 8 * MB, 0, 0);
+	pace_init(&p, RECLAIM_ALL, 2 * MB, 0, 0);
 	pace_done(&p, &(struct pace_batch){asked, returned, 0, took_ns});
 	return p;
 }
@@ -52,14 +52,14 @@ static void batches_aim_at_the_target_time(void **state)
 	struct pace p;
 
 	(void)state;
-	p = paced(8 * MB, 8 * MB, PACE_TARGET_NS);
-	assert_int_equal(pace_next(&p), 8 * MB);
-	p = paced(8 * MB, 8 * MB, PACE_TARGET_NS * 4 / 3);
-	assert_in_range(pace_next(&p), 6 * MB - 4096, 6 * MB + 4096);
-	p = paced(8 * MB, 8 * MB, 100 * PACE_TARGET_NS);
-	assert_int_equal(pace_next(&p), 4 * MB);
-	p = paced(8 * MB, 8 * MB, 0);
-	assert_int_equal(pace_next(&p), 16 * MB);
+	p = paced(2 * MB, 2 * MB, PACE_TARGET_NS);
+	assert_int_equal(pace_next(&p), 2 * MB);
+	p = paced(2 * MB, 2 * MB, PACE_TARGET_NS * 4 / 3);
+	assert_in_range(pace_next(&p), MB * 3 / 2 - 4096, MB * 3 / 2 + 4096);
+	p = paced(2 * MB, 2 * MB, 100 * PACE_TARGET_NS);
+	assert_int_equal(pace_next(&p), MB);
+	p = paced(2 * MB, 2 * MB, 0);
+	assert_int_equal(pace_next(&p), 2 * MB * 5 / 4);
 }
 
 static void a_small_last_batch_is_no_reason_for_larger_ones(void **state)
@@ -67,7 +67,7 @@ static void a_small_last_batch_is_no_reason_for_larger_ones(void **state)
 	struct pace p = paced(MB, MB, PACE_TARGET_NS / 10);
 
 	(void)state;
-	assert_int_equal(pace_next(&p), 8 * MB);
+	assert_int_equal(pace_next(&p), 2 * MB);
 	p = paced(MB, MB, 2 * PACE_TARGET_NS);
 	assert_int_equal(pace_next(&p), MB / 2);
 }
@@ -102,12 +102,12 @@ static void no_more_is_asked_than_is_wanted(void **state)
 
 static void two_batches_in_a_row_with_nothing_are_the_end(void **state)
 {
-	const struct pace_batch nothing = {8 * MB, MB / 2, 0, PACE_TARGET_NS};
-	struct pace p = paced(8 * MB, 0, PACE_TARGET_NS);
+	const struct pace_batch nothing = {2 * MB, MB / 8, 0, PACE_TARGET_NS};
+	struct pace p = paced(2 * MB, 0, PACE_TARGET_NS);
 
 	(void)state;
 	assert_false(pace_exhausted(&p));
-	pace_done(&p, &(struct pace_batch){8 * MB, 2 * MB, 0, PACE_TARGET_NS});
+	pace_done(&p, &(struct pace_batch){2 * MB, MB / 2, 0, PACE_TARGET_NS});
 	pace_done(&p, &nothing);
 	assert_false(pace_exhausted(&p));
 	pace_done(&p, &nothing);

@@ -52,7 +52,7 @@ void pace_done(struct pace *p, const struct pace_batch *b)
 	if (factor < 1)
 		p->batch_bytes = scaled(MIN(b->asked_bytes, p->batch_bytes), MAX(factor, 0.5));
 	else if (b->asked_bytes >= p->batch_bytes)
-		p->batch_bytes = scaled(p->batch_bytes, MIN(factor, 2.0));
+		p->batch_bytes = scaled(p->batch_bytes, MIN(factor, 1.25));
 	p->returned_bytes += b->returned_bytes;
 	p->swapped_bytes += b->swapped_bytes;
 	p->batches++;

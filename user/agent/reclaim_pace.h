@@ -4,7 +4,9 @@
  * no use in another. Pure: times and results are told to it.
  *
  * The control law: a batch that took longer than PACE_TARGET_NS makes the next
- * one smaller, a shorter one larger, by what was measured but at most by two.
+ * one smaller by what was measured, at most to a half; a shorter one makes it
+ * larger, at most by a quarter. File pages go a hundred times faster than
+ * anonymous ones, so the largest batch is one that is bearable for either.
  */
 #ifndef HEARTH_RECLAIM_PACE_H
 #define HEARTH_RECLAIM_PACE_H
@@ -18,7 +20,7 @@
 #define PACE_TARGET_NS  (5 * NSEC_PER_MSEC)
 #define PACE_FIRST      (UINT64_C(2) << 20) /* 5 ms of compression on a slow core */
 #define PACE_MIN        (UINT64_C(256) << 10)
-#define PACE_MAX        (UINT64_C(64) << 20)
+#define PACE_MAX        (UINT64_C(4) << 20)
 #define PACE_IDLE_MAX   2 /* batches in a row with next to nothing */
 #define PACE_IDLE_SHARE 8 /* that is: less than this part of what was asked */
 
