@@ -23,8 +23,10 @@
 #include "agent/naming.h"
 #include "lib/clock.h"
 #include "lib/util.h"
+#include "trace/prior.h"
 
-#define SHIPPED "deploy/hearth.conf"
+#define SHIPPED       "deploy/hearth.conf"
+#define LITERAL(text) text, strlen(text)
 
 static char path[] = "/tmp/hearth-test-config-XXXXXX";
 static char err[1024];
@@ -117,7 +119,7 @@ static void every_mistake_names_line_and_key_and_what_is_accepted(void **state)
 	    {"[agent]\nzzz = 1\n", 2, {"[agent] zzz: unknown key; accepted: mode"}},
 	    {"[policy]\npolicy = fixed:1\n",
 	     2,
-	     {"[policy] policy: ", "a [function] section", "accepted: default, shadow, cold_cost"}},
+	     {"[policy] policy: ", "a [function] section", "accepted: default, shadow, prior, "}},
 	    {"[agent]\ndebounce = 1s\n", 2, {"belongs to a [policy] section"}},
 	    {"[function a]\ndefault = fixed:1\n", 2, {"default", "accepted: shadow, cold_cost"}},
 	    {"[policy]\npin = yes\n\npin = no\n", 4, {"[policy] pin: ", "in line 2"}},
@@ -519,6 +521,46 @@ static int source_of(const struct config *c, const char *function, int rule_sour
 	return source;
 }
 
+static void a_prior_is_read_with_the_file_that_names_it(void **state)
+{
+	static const struct {
+		const char *table, *says[3];
+	} wrong[] = {
+	    {"minute,probability\n0,0.25\n30,2\n", {"[policy] prior: ", ".csv:3: ", "0 to 1"}},
+	    {"minute,probability\n", {".csv:1: ", "no rows"}},
+	    {"nonsense\n", {".csv:1: ", "accepted: minute,probability"}},
+	    {NULL, {"[policy] prior: ", "No such file", "hearth fit --prior"}},
+	};
+	char table[64], text[128];
+	struct config *c;
+
+	(void)state;
+	snprintf(table, sizeof(table), "%s.csv", path);
+	snprintf(text, sizeof(text), "[policy]\nlearn_prior = yes\nprior = %s\n", table);
+	assert_int_equal(write_atomic(table, LITERAL("minute,probability\n0,0.25\n30,0.5\n"), 0600),
+			 0);
+	c = load(text);
+	assert_true(c->learn_prior);
+	assert_int_equal(c->prior->n, 2);
+	assert_int_equal(c->prior->cells[1].minute, 30);
+	config_free(c);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		unlink(table);
+		if (wrong[i].table)
+			assert_int_equal(
+			    write_atomic(table, wrong[i].table, strlen(wrong[i].table), 0600), 0);
+		refused(text, strlen(text), 3, wrong[i].says, 3);
+	}
+	unlink(table);
+	c = load("");
+	assert_null(c->prior);
+	config_free(c);
+	refused(LITERAL("[policy]\nprior = table.csv\n"), 2, (const char *[]){"absolute path"}, 1);
+	refused(LITERAL("[function a]\nprior = /table.csv\n"), 2,
+		(const char *[]){"belongs to a [policy] section"}, 1);
+	refused(LITERAL("[policy]\nprior = /\n"), 2, (const char *[]){"Is a directory"}, 1);
+}
+
 static void a_source_is_named_by_function_then_rule_then_policy(void **state)
 {
 	struct config *c = load("[policy]\nsource = request\n"
@@ -675,7 +717,8 @@ static void every_key_is_documented_and_its_default_is_accepted(void **state)
 		snprintf(text, sizeof(text), "[%s]\n%s = %s\n", keys[i].section, keys[i].key,
 			 keys[i].fallback);
 		config_free(load(text));
-		if (strcmp(keys[i].section, "policy") != 0 || strcmp(keys[i].key, "default") == 0)
+		if (strcmp(keys[i].section, "policy") != 0 || keys[i].node ||
+		    strcmp(keys[i].key, "default") == 0)
 			continue;
 		snprintf(text, sizeof(text), "[function x]\n%s = %s\n", keys[i].key,
 			 keys[i].fallback);
@@ -696,6 +739,7 @@ int main(void)
 	    cmocka_unit_test(long_names_and_values_are_kept_whole),
 	    cmocka_unit_test(sections_override_in_file_order_only_what_they_name),
 	    cmocka_unit_test(probes_are_blocks_and_prefixes),
+	    cmocka_unit_test(a_prior_is_read_with_the_file_that_names_it),
 	    cmocka_unit_test(amounts_are_bytes_or_shares_of_a_whole),
 	    cmocka_unit_test(memory_has_settings_of_its_own),
 	    cmocka_unit_test(tiers_and_commands_are_per_function),

@@ -142,6 +142,7 @@ void config_free(struct config *c)
 	}
 	free(c->sections);
 	fn_settings_done(&c->defaults);
+	free(c->prior);
 	hearth_ranker_free(c->memory.ranker);
 	naming_free(c->naming);
 	free(c->path);
@@ -161,14 +162,14 @@ static int set_defaults(struct config *c, char *err, size_t err_size)
 	char why[256] = "out of memory";
 
 	for (size_t i = 0; i < n; i++) {
-		bool policy = strcmp(keys[i].section, "policy") == 0;
-		void *base = policy ? &c->defaults : (void *)c;
 		int rc;
 
-		if (!policy && strcmp(keys[i].section, "agent") != 0 &&
-		    strcmp(keys[i].section, "memory") != 0)
+		if (strcmp(keys[i].section, "agent") != 0 &&
+		    strcmp(keys[i].section, "memory") != 0 &&
+		    strcmp(keys[i].section, "policy") != 0)
 			continue;
-		rc = config_key_parse(&keys[i], keys[i].fallback, base, why, sizeof(why));
+		rc = config_key_parse(&keys[i], keys[i].fallback, config_key_base(c, &keys[i]), why,
+				      sizeof(why));
 		if (rc < 0) {
 			snprintf(err, err_size, "default of [%s] %s: %s", keys[i].section,
 				 keys[i].key, why);

@@ -101,6 +101,7 @@ struct memory_settings {
 };
 
 struct naming;
+struct prior; /* trace/prior.h */
 
 struct config {
 	char *path;
@@ -121,6 +122,9 @@ struct config {
 	unsigned int journal_size;  /* decisions kept per node */
 	/* [rule NAME] and the ready-made sets */
 	struct naming *naming;
+	/* [policy], of the node as a whole */
+	struct prior *prior; /* what predictive policies start from; NULL: the built-in one */
+	bool learn_prior;    /* and learn on, from the node's own functions */
 	struct memory_settings memory; /* [memory] */
 	/* [policy], [function GLOB] */
 	struct fn_settings defaults;
@@ -156,7 +160,8 @@ const char *config_warning(const struct config *c);
 
 /*
  * Every key with its section, default and one-line help. Keys of [policy] may
- * stand in [function GLOB] too, except `default`, which is `policy` there.
+ * stand in [function GLOB] too, except `default`, which is `policy` there, and
+ * those of the node as a whole.
  */
 struct config_key {
 	const char *section; /* agent, memory, policy, rule or function */
@@ -164,6 +169,7 @@ struct config_key {
 	const char *fallback; /* default, as written in the file */
 	const char *help;
 	const char *accepted; /* for errors and docs */
+	bool node;            /* a key of [policy] whose field is in struct config */
 	/* how the loader stores it (config_values.c) */
 	const struct config_type *type;
 	size_t offset;

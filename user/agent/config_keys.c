@@ -31,6 +31,7 @@ _Static_assert(ARRAY_SIZE(rungs) == HEARTH_RUNGS + 1, "a name for every rung");
 #define AGENT(field)  .section = "agent", .offset = offsetof(struct config, field)
 #define MEMORY(field) .section = "memory", .offset = offsetof(struct config, memory.field)
 #define POLICY(field) .section = "policy", .offset = offsetof(struct fn_settings, field)
+#define NODE(field)   .section = "policy", .node = true, .offset = offsetof(struct config, field)
 
 #define DURATION(lo, hi)                                                                           \
 	.type = &config_duration, .accepted = DURATION_ACCEPTED, .min = (lo), .max = (hi)
@@ -116,6 +117,11 @@ static const struct config_key keys[] = {
 	{ POLICY(shadow), .key = "shadow", .fallback = "", .type = &config_policies,
 	  .accepted = "up to 8 policy specs with spaces between (fixed:10m hybrid:240)",
 	  .help = "policies that run beside the one that acts, for `hearth shadow`; spaces between" },
+	{ NODE(prior), .key = "prior", .fallback = "", .type = &config_prior,
+	  .accepted = "an absolute path of a table that `hearth fit --prior` wrote",
+	  .help = "what predictive policies expect of a function they know nothing of; empty: built in" },
+	{ NODE(learn_prior), .key = "learn_prior", .fallback = "no", FLAG,
+	  .help = "blend the prior with what the node's own functions do, every state_interval" },
 	{ POLICY(cold_cost_ns), .key = "cold_cost", .fallback = "10m",
 	  DURATION(NSEC_PER_MSEC, DAYS_MAX),
 	  .help = "a cold start is worth this much idle time; policies that weigh costs use it" },
@@ -205,8 +211,13 @@ static bool belongs(const struct config_key *k, const char *section)
 {
 	if (strcmp(k->section, section) == 0)
 		return true;
-	return strcmp(section, "function") == 0 && strcmp(k->section, "policy") == 0 &&
+	return strcmp(section, "function") == 0 && strcmp(k->section, "policy") == 0 && !k->node &&
 	       strcmp(k->key, "default") != 0;
+}
+
+void *config_key_base(struct config *c, const struct config_key *key)
+{
+	return key->node || strcmp(key->section, "policy") != 0 ? (void *)c : &c->defaults;
 }
 
 const struct config_key *config_key_find(const char *section, const char *key)

@@ -23,8 +23,8 @@ struct config_type {
 
 extern const struct config_type config_duration, config_choice, config_flag, config_number,
     config_share, config_path, config_string, config_policy, config_policies, config_probes,
-    config_size, config_size_or_share, config_percent, config_pressure, config_set, config_ranker,
-    config_command;
+    config_prior, config_size, config_size_or_share, config_percent, config_pressure, config_set,
+    config_ranker, config_command;
 
 #define CONFIG_KEYS_MAX 64 /* in one section */
 
@@ -49,6 +49,9 @@ const char *config_key_home(const char *key);
 
 /* The accepted key most like this one, or NULL if none is near. */
 const struct config_key *config_key_nearest(const char *section, const char *key);
+
+/* What the offset of an [agent], [memory] or [policy] key counts from. */
+void *config_key_base(struct config *c, const struct config_key *key);
 
 /* The keys a section accepts, separated by ", ". */
 void config_key_names(const char *section, char *out, size_t size);

@@ -310,9 +310,8 @@ static int store_key(struct loader *l, const struct config_key *key, const char 
 	switch (l->kind) {
 	case SECTION_AGENT:
 	case SECTION_MEMORY:
-		return config_key_parse(key, value, l->cfg, why, why_size);
 	case SECTION_POLICY:
-		return config_key_parse(key, value, &l->cfg->defaults, why, why_size);
+		return config_key_parse(key, value, config_key_base(l->cfg, key), why, why_size);
 	case SECTION_RULE:
 		return rule_key(l, key, value, why, why_size);
 	default:

@@ -11,6 +11,7 @@
 #include "agent/config_value.h"
 #include "lib/clock.h"
 #include "lib/duration.h"
+#include "trace/prior.h"
 
 #define SPEC_COLD_COST_S 600.0 /* specs are only checked here: any valid cost will do */
 #define PROBE_NETS_MAX   64    /* per function: each costs the kernel one trie entry */
@@ -162,6 +163,30 @@ static int parse_policies(const struct config_key *key, const char *text, void *
 	return replace_string(key, text, base);
 }
 
+/* Read at once: a file that is no table is an error of this line. */
+static int parse_prior(const struct config_key *key, const char *text, void *base, char *why,
+		       size_t size)
+{
+	struct prior **slot = field(key, base), *table = NULL;
+	int rc;
+
+	if (*text && *text != '/')
+		return wrong(why, size, "\"%s\" is not an absolute path", text);
+	if (*text) {
+		table = malloc(sizeof(*table));
+		if (!table)
+			return -ENOMEM;
+		rc = prior_read(text, table, why, size);
+		if (rc < 0) {
+			free(table);
+			return rc == -ENOMEM ? rc : -EINVAL;
+		}
+	}
+	free(*slot);
+	*slot = table;
+	return 0;
+}
+
 static int parse_net(const char *word, struct probe_net *net, char *why, size_t size)
 {
 	char addr[INET6_ADDRSTRLEN];
@@ -279,3 +304,4 @@ const struct config_type config_string = {parse_string};
 const struct config_type config_policy = {parse_policy};
 const struct config_type config_policies = {parse_policies};
 const struct config_type config_probes = {parse_probes};
+const struct config_type config_prior = {parse_prior};
