@@ -132,6 +132,8 @@ struct hearth_hist_buf {
 	struct hearth_hist view;
 };
 void hearth_hist_add(struct hearth_hist_buf *h, double idle_s);
+/* Counts move to the bin of their middle; from may have other bins, or none. */
+void hearth_hist_merge(struct hearth_hist_buf *h, const struct hearth_hist *from);
 
 /*
  * Smallest bin with 100 * cumulative >= max(100, q * s1), in integers, q in

@@ -14,6 +14,12 @@
 
 #include <hearth/policy.h>
 
+/*
+ * A node's own functions against the prior it began with: that counts as so many
+ * of them, so a few cannot mislead, and one never has more than its share.
+ */
+#define HEARTH_PRIOR_WEIGHT 20
+
 #define HEARTH_GAPS 64 /* of a function that count: what repeats shows, old habits do not */
 
 /* Times that are minutes up to rounding are minutes. */
@@ -34,6 +40,10 @@ void hearth_gaps_arrive(struct hearth_gaps *g, double t_s);
 /* How many the ring holds, and the i-th of them, oldest first. */
 unsigned int hearth_gaps_held(const struct hearth_gaps *g);
 unsigned int hearth_gaps_at(const struct hearth_gaps *g, unsigned int i);
+
+/* To a policy's fresh memory, as arrivals on their minutes: better than no history. */
+void hearth_gaps_teach(const struct hearth_gaps *g, const struct hearth_policy *policy,
+		       void *state);
 
 struct hearth_population {
 	double ended[HEARTH_PRIOR_MINUTES + 1]; /* weight of waits of so many clock minutes */

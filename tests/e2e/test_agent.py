@@ -644,6 +644,68 @@ def test_reload_takes_a_good_config_and_keeps_the_old_one_otherwise():
         world.agent.write_config(world.config)
 
 
+def write_prior(world, minute):
+    """A population that always waits so many clock minutes."""
+    table = world.directory / "prior.csv"
+    table.write_text(f"minute,probability\n0,0\n{minute},0.9\n{minute + 1},0\n")
+    return table
+
+
+def opens_s(world, name):
+    """When its first window opens, counted from the last end; None: never."""
+    return next((open_s for open_s, _ in world.function(name)["windows"]), None)
+
+
+def test_a_function_without_history_is_expected_as_the_prior_says():
+    with World({"policy": {"default": "predictive,cost=1h"}}, start=False) as world:
+        table = write_prior(world, 30)
+        world.config["policy"]["prior"] = table
+        world.agent.write_config(world.config)
+        world.agent.start()
+        server = world.serve("new")
+        assert get(server)[0] == 200
+        world.wait_counts("new", 1, 0)
+        assert 29 * 60 <= opens_s(world, "new") <= 30 * 60
+        write_prior(world, 50)
+        world.agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: 49 * 60 <= opens_s(world, "new") <= 50 * 60, 5, "the table is read again")
+        table.write_text("minute,probability\n0,2\n")
+        checked = world.agent.cli("config", "check", world.agent.config, check=False)
+        assert checked.returncode == 1 and f"{table}:2: " in checked.stderr and "[policy] prior" in checked.stderr
+        world.agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: f"{table}:2: " in world.agent.log(), 5, "complaint about the table")
+        world.agent.cli("policy", "new", "predictive,cost=61m")
+        assert 49 * 60 <= opens_s(world, "new") <= 50 * 60
+        write_prior(world, 30)  # hearthd --uninstall reads the configuration too
+        server.end()
+
+
+def test_the_prior_learns_from_other_functions_and_survives_a_restart():
+    def decide_again():
+        world.agent.cli("policy", "new", "predictive,cost=1h")
+        return opens_s(world, "new")
+
+    with World({"agent": {"state_interval": "1s"}, "policy": {"learn_prior": "yes"}}, start=False) as world:
+        world.config["policy"]["prior"] = write_prior(world, 30)
+        world.agent.write_config(world.config)
+        world.agent.start()
+        new, busy = world.serve("new"), world.serve("busy")
+        assert get(new)[0] == 200
+        world.wait_counts("new", 1, 0)
+        assert decide_again() >= 29 * 60
+        learn(busy, 10)  # gaps within a minute
+        wait_for(lambda: decide_again() == 0, 10, "an arrival within the minute is likely enough")
+        world.agent.stop()
+        world.agent.start()
+        assert decide_again() == 0
+        world.config["policy"]["learn_prior"] = "no"
+        world.agent.write_config(world.config)
+        world.agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: decide_again() >= 29 * 60, 5, "the table as it is written")
+        new.end()
+        busy.end()
+
+
 def test_second_agent_on_the_same_pins_is_refused(world):
     second = subprocess.run([BUILD / "hearthd", "--config", world.agent.config], capture_output=True, text=True,
                             timeout=20)

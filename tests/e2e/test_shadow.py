@@ -4,7 +4,7 @@ import json
 import signal
 
 from client import Client
-from harness import World, wait_for
+from harness import Skip, World, wait_for
 
 REQUESTS = 5
 
@@ -29,9 +29,13 @@ def policies(world, name):
     return {row["policy"]: row for row in shadow(world, name)["policies"]}
 
 
+def starts_of(row):
+    return row["cold_starts"], row["lukewarm_starts"], row["warm_starts"]
+
+
 def wait_charged(world, name, starts):
     """Waits until each policy was charged for so many starts; its rows."""
-    wait_for(lambda: all(row["cold_starts"] + row["warm_starts"] == starts
+    wait_for(lambda: all(row["cold_starts"] + row["lukewarm_starts"] + row["warm_starts"] == starts
                          for row in policies(world, name).values()),
              5, lambda: f"{starts} starts charged, is {policies(world, name)}")
     return policies(world, name)
@@ -42,9 +46,8 @@ def test_each_policy_is_charged_its_own_starts(world):
     send(server, REQUESTS)
     rows = wait_charged(world, "charged", REQUESTS)
     assert [row["policy"] for row in shadow(world, "charged")["policies"]] == ["always", "none", "fixed:10m"]
-    assert (rows["none"]["cold_starts"], rows["none"]["warm_starts"]) == (REQUESTS, 0)
-    assert (rows["always"]["cold_starts"], rows["always"]["warm_starts"]) == (1, REQUESTS - 1)
-    assert (rows["fixed:10m"]["cold_starts"], rows["fixed:10m"]["warm_starts"]) == (1, REQUESTS - 1)
+    assert starts_of(rows["none"]) == (1, REQUESTS - 1, 0)  # its instance is there, but would be frozen
+    assert starts_of(rows["always"]) == starts_of(rows["fixed:10m"]) == (1, 0, REQUESTS - 1)
     assert rows["none"]["waste_s"] == 0 and rows["none"]["cost_s"] == 60 * REQUESTS
     assert [row["policy"] for row in rows.values() if row["acting"]] == ["always"]
     server.end()
@@ -87,11 +90,14 @@ def test_the_acting_policy_may_change_places_with_a_shadow(world):
     rows = policies(world, "swapped")
     assert rows["fixed:10m"]["acting"] and not rows["always"]["acting"]
     assert shadow(world, "swapped")["since_at_s"] == since
-    assert rows["none"]["cold_starts"] == REQUESTS
+    assert starts_of(rows["none"]) == (1, REQUESTS - 1, 0)
     world.agent.cli("policy", "swapped", "fixed:7m")  # one that has seen nothing
     assert set(policies(world, "swapped")) == {"fixed:7m", "none", "fixed:10m", "always"}
     assert shadow(world, "swapped")["since_at_s"] > since
-    assert all(row["cold_starts"] == 0 for row in policies(world, "swapped").values())
+    assert all(starts_of(row) == (0, 0, 0) for row in policies(world, "swapped").values())
+    send(server, 1)  # after an idle time that all of them know of
+    rows = wait_charged(world, "swapped", 1)
+    assert starts_of(rows["none"]) == (0, 1, 0) and starts_of(rows["fixed:7m"]) == (0, 0, 1)
     server.end()
 
 
@@ -110,6 +116,48 @@ def test_the_command_shows_totals_and_functions(world):
     wrong = world.agent.cli("shadow", "shwon", check=False)
     assert wrong.returncode == 1 and "did you mean shown?" in wrong.stderr
     server.end()
+
+
+def test_another_instance_is_a_cold_start_under_every_policy(world):
+    first = world.serve("renewed", "1")
+    send(first, 1)
+    wait_charged(world, "renewed", 1)
+    first.end()
+    second = world.serve("renewed", "2")
+    send(second, 2)
+    rows = wait_charged(world, "renewed", 3)
+    assert starts_of(rows["always"]) == (2, 0, 1)
+    assert starts_of(rows["none"]) == (2, 1, 0)
+    second.end()
+
+
+def test_memory_is_charged_while_a_policy_keeps_it(world):
+    server = world.serve("weighed")
+    send(server, 1)
+    wait_charged(world, "weighed", 1)
+    if world.instance("weighed")["memory_bytes"] is None:
+        raise Skip("the memory controller is not on in this cgroup2 hierarchy")
+    wait_for(lambda: policies(world, "weighed")["always"]["waste_gb_s"] > 0, 5, "GB-s are charged")
+    rows = policies(world, "weighed")
+    assert rows["none"]["waste_gb_s"] == 0 and rows["none"]["cost_gb_s"] >= 0
+    assert rows["always"]["cost_gb_s"] >= rows["always"]["waste_gb_s"]
+    server.end()
+
+
+def test_a_restart_goes_on_with_what_was_learned():
+    """A shadow that starts with the agent knows the open idle time: no row has a first start."""
+    with open_world() as world:
+        server = world.serve("again")
+        send(server, REQUESTS)
+        wait_charged(world, "again", REQUESTS)
+        world.agent.stop()
+        world.agent.start()
+        wait_for(lambda: shadow(world, "again") is not None, 5, "shadows of the adopted function")
+        assert all(starts_of(row) == (0, 0, 0) for row in policies(world, "again").values())
+        send(server, 1)
+        rows = wait_charged(world, "again", 1)
+        assert starts_of(rows["none"]) == (0, 1, 0) and starts_of(rows["always"]) == (0, 0, 1)
+        server.end()
 
 
 def test_sections_choose_shadows_and_a_reload_takes_them_away():

@@ -58,7 +58,14 @@ static void visit_one(const char *name, api_function_fn visit, void *arg)
 	};
 	const struct snapshot_shadow shadows[] = {
 	    {.policy = "fixed:2s", .acting = true, .cold_starts = 3, .waste_s = 8, .cost_s = 38},
-	    {.policy = "always", .cold_starts = 1, .warm_starts = 2, .waste_s = 90, .cost_s = 100},
+	    {.policy = "always",
+	     .cold_starts = 1,
+	     .lukewarm_starts = 5,
+	     .warm_starts = 2,
+	     .waste_s = 90,
+	     .waste_gb_s = 45,
+	     .cost_s = 100,
+	     .cost_gb_s = NAN},
 	};
 	const struct snapshot_function f = {.name = name,
 					    .policy = "fixed:2s",
@@ -452,8 +459,9 @@ static void shadows_are_those_of_functions_that_have_any(void **state)
 	assert_string_equal(text(row, "policy"), "always");
 	assert_int_equal(json_integer_value(json_object_get(row, "warm_starts")), 2);
 	assert_true(json_real_value(json_object_get(row, "cost_s")) == 100);
-	/* 90 s of one of two instances that have 1 GB together */
+	assert_int_equal(json_integer_value(json_object_get(row, "lukewarm_starts")), 5);
 	assert_true(json_real_value(json_object_get(row, "waste_gb_s")) == 45);
+	assert_true(json_is_null(json_object_get(row, "cost_gb_s")));
 	done(r);
 	done(assert_error(ask("POST", "/v1/shadow", ""), 405, "wrong-method"));
 	done(assert_error(ask("GET", "/v1/shadow?x=1", NULL), 400, "bad-request"));

@@ -32,7 +32,8 @@
 
 #define SHADOW_ROW(policy, acting, cold)                                                           \
 	"{\"policy\":\"" policy "\",\"acting\":" acting ",\"cold_starts\":" cold                   \
-	",\"warm_starts\":7,\"loads\":0,\"waste_s\":90.0,\"waste_gb_s\":4.5,\"cost_s\":150.0}"
+	",\"lukewarm_starts\":4,\"warm_starts\":7,\"loads\":0,\"waste_s\":90.0,"                   \
+	"\"waste_gb_s\":4.5,\"cost_s\":150.0,\"cost_gb_s\":7.5}"
 
 #define SHADOW_A                                                                                   \
 	"{\"function\":\"a\",\"since_at_s\":1769003599.2,\"cold_cost_s\":60.0,\"policies\":"       \
@@ -277,15 +278,16 @@ static void shadow_compares_what_acts_with_each_policy(void **state)
 {
 	const char *s = socket_of(state);
 
-	expect(s, "shadow", CLI_OK, "what acts                            2         3        14",
-	       "");
-	expect(s, "shadow", CLI_OK, "always                               2         2        14",
-	       "");
-	expect(s, "shadow", CLI_OK, "fixed:1m                             1         2         7",
-	       "");
+	expect(s, "shadow", CLI_OK,
+	       "what acts                            2         3         8        14", "");
+	expect(s, "shadow", CLI_OK,
+	       "always                               2         2         8        14", "");
+	expect(s, "shadow", CLI_OK,
+	       "fixed:1m                             1         2         4         7", "");
 	expect(s, "shadow", CLI_OK, "a cold start is worth 1m", "");
-	expect(s, "shadow", CLI_OK, "* fixed:1m                             2         7", "");
-	expect(s, "shadow", CLI_OK, "1m30s      4.50     2m30s", "");
+	expect(s, "shadow", CLI_OK, "* fixed:1m                             2         4         7",
+	       "");
+	expect(s, "shadow", CLI_OK, "1m30s      4.50     2m30s      7.50", "");
 	expect(s, "shadow --json", CLI_OK, "\"cold_cost_s\": 60.0", "");
 	expect(s, "shadow resize-a", CLI_OK, "no shadow policies", "");
 	expect(s, "shadow resize", CLI_FAILED, "", "did you mean resize-a?");

@@ -76,6 +76,8 @@ static void add_full(struct state *s, unsigned int n)
 				   .blob = blob,
 				   .blob_bytes = sizeof(blob)};
 
+	for (unsigned int i = 0; i < 10 * n; i++) /* the ring goes round */
+		hearth_gaps_arrive(&f.gaps, 60.0 * i * i);
 	for (unsigned int i = 0; i < 240; i++)
 		bins[i] = i % (n + 2) ? 0 : i * n + 1;
 	for (size_t i = 0; i < sizeof(blob); i++)
@@ -100,6 +102,9 @@ static void assert_same(const struct state_function *a, const struct state_funct
 	if (a->policy)
 		assert_string_equal(a->policy, b->policy);
 	assert_int_equal(a->pinned, b->pinned);
+	assert_int_equal(hearth_gaps_held(&a->gaps), hearth_gaps_held(&b->gaps));
+	for (unsigned int i = 0; i < hearth_gaps_held(&a->gaps); i++)
+		assert_int_equal(hearth_gaps_at(&a->gaps, i), hearth_gaps_at(&b->gaps, i));
 	assert_int_equal(a->blob_bytes, b->blob_bytes);
 	if (a->blob) {
 		assert_string_equal(a->blob_spec, b->blob_spec);
@@ -131,8 +136,12 @@ static void what_is_encoded_is_decoded(void **arg)
 	assert_int_equal(state_encode(&s, &text, &len), 0);
 	back = decode(text, len);
 	assert_int_equal(back.n, s.n);
-	for (size_t i = 0; i < s.n; i++)
+	for (size_t i = 0; i < s.n; i++) {
 		assert_same(&s.functions[i], &back.functions[i]);
+		/* What came while nobody looked ends no gap. */
+		assert_false(back.functions[i].gaps.waiting);
+		assert_true(back.functions[i].gaps.last_s == s.functions[i].last_seen_s);
+	}
 	assert_int_equal(state_encode(&back, &again, &len_again), 0);
 	assert_int_equal(len, len_again);
 	assert_memory_equal(text, again, len);
@@ -192,6 +201,7 @@ static void what_could_not_be_read_back_is_not_taken(void **arg)
 	refused(&(struct state_function){.name = "f", .nbins = 3, .bins = bins});
 	refused(&(struct state_function){.name = "f", .nbins = 3, .bins = bins, .bin_ns = 1});
 	refused(&(struct state_function){.name = "f", .policy = "fix\ned"});
+	refused(&(struct state_function){.name = "f", .gaps = {.n = 1, .minutes = {1441}}});
 	refused(&(struct state_function){.name = "f", .blob = &byte, .blob_bytes = 1});
 	refused(&(struct state_function){
 	    .name = "f", .blob_spec = "none", .blob = &byte, .blob_bytes = STATE_BLOB + 1});

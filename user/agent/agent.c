@@ -146,6 +146,7 @@ static int open_registry(struct agent *a)
 	    .act = a->act,
 	    .cgroot_fd = a->cgroot_fd,
 	    .saved = &a->saved,
+	    .wall_offset_ns = a->wall_offset_ns,
 	    .events = {engine_appeared, engine_vanishing, engine_populated, engine_freed, a},
 	};
 	int err;

@@ -94,6 +94,8 @@ void engine_inotify(struct agent *a);
 void engine_populated(struct instance *inst, bool populated, void *agent);
 void engine_replan(struct agent *a, struct instance *inst);
 void engine_check_locks(struct agent *a);
+/* Of functions with shadow policies, which are charged for it. */
+void engine_look_at_memory(struct agent *a);
 void engine_replan_all(struct agent *a);
 /* Frozen elsewhere than by our own hand undone: a guard thawed, mode changed, exit. */
 void engine_thaw_all(struct agent *a, const char *reason, bool resync);

@@ -85,6 +85,21 @@ double engine_policy_time(const struct agent *a, uint64_t mono_ns)
 	return ns_to_s(mono_ns + a->wall_offset_ns);
 }
 
+static void look_at_memory(struct function *fn, double t_s)
+{
+	if (fn->shadow)
+		shadow_memory(fn->shadow, t_s, spans_memory(fn));
+}
+
+void engine_look_at_memory(struct agent *a)
+{
+	struct function *fn, *tmp, *all = registry_functions(a->registry);
+	double t_s = engine_policy_time(a, now_ns());
+
+	HASH_ITER (hh, all, fn, tmp)
+		look_at_memory(fn, t_s);
+}
+
 /* An arrival teaches the policy; the histogram was taught by the kernel. */
 static void learn_arrival(struct agent *a, struct function *fn, const struct hearth_event *ev)
 {
@@ -95,13 +110,16 @@ static void learn_arrival(struct agent *a, struct function *fn, const struct hea
 	};
 
 	fn->last_arrival_ns = ev->ts_ns;
+	hearth_gaps_arrive(&fn->gaps, arrival.t_s);
 	hearth_policy_observe(fn->policy, fn->policy_state, &arrival);
-	shadow_busy(fn->shadow, arrival.t_s);
+	look_at_memory(fn, arrival.t_s);
+	shadow_busy(fn->shadow, arrival.t_s, ev->start == HEARTH_START_COLD);
 }
 
 static void learn_end(struct function *fn, double t_s)
 {
 	hearth_policy_idle(fn->policy, fn->policy_state, t_s);
+	look_at_memory(fn, t_s);
 	shadow_idle(fn->shadow, t_s);
 }
 

@@ -215,6 +215,7 @@ static void on_recount(uv_timer_t *timer)
 
 	check_drops(a);
 	engine_check_locks(a);
+	engine_look_at_memory(a);
 	HASH_ITER (hh, all, inst, tmp)
 		needed = needed || needs_recount(a, inst, now);
 	HASH_ITER (hh, fns, fn, next)
@@ -241,8 +242,10 @@ static void on_save(uv_timer_t *timer)
 {
 	struct agent *a = timer->data;
 	struct state s = {};
-	int err = agent_collect_state(a, &s);
+	int err;
 
+	registry_learn_prior(a->registry);
+	err = agent_collect_state(a, &s);
 	if (!err)
 		err = state_writer_save(a->writer, &s);
 	if (err && err != -EBUSY)

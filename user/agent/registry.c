@@ -31,6 +31,7 @@ int registry_new(const struct registry_options *o, const struct config *config,
 		registry_free(r);
 		return -ENOMEM;
 	}
+	registry_prior_make(r);
 	registry_functions_adopt(r);
 	*out = r;
 	return 0;
@@ -305,6 +306,7 @@ void registry_configure(struct registry *r, const struct config *config)
 	struct function *fn, *next;
 
 	r->config = config;
+	registry_prior_make(r);
 	HASH_ITER (hh, r->functions, fn, next)
 		registry_function_configure(r, fn);
 	registry_sync(r, false);

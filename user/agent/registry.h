@@ -124,7 +124,8 @@ struct registry_options {
 	struct kernel *kernel;
 	struct act *act;
 	int cgroot_fd;
-	struct state *saved; /* what earlier runs learned; entries are taken out */
+	struct state *saved;     /* what earlier runs learned; entries are taken out */
+	uint64_t wall_offset_ns; /* Unix time minus monotonic time */
 	struct registry_events events;
 };
 

@@ -64,19 +64,21 @@ static void set_probes(struct registry *r, struct function *fn)
 static int use_policy(struct registry *r, struct function *fn, struct hearth_policy *policy)
 {
 	struct hearth_fn_control *ctl = &r->maps->fn_controls[fn->index];
-	void *state = NULL;
+	/* The same policy again (a reload) keeps what it has learned; another begins with the gaps.
+	 */
+	bool fresh =
+	    !fn->policy || strcmp(hearth_policy_spec(fn->policy), hearth_policy_spec(policy));
+	void *state = fresh ? calloc(1, MAX(hearth_policy_state_size(policy), (size_t)1))
+			    : steal_ptr(fn->policy_state);
 	uint32_t nbins;
 	double bin_s;
 
-	/* The same policy again (a reload) keeps what it has learned. */
-	if (fn->policy && !strcmp(hearth_policy_spec(fn->policy), hearth_policy_spec(policy)))
-		state = steal_ptr(fn->policy_state);
-	else
-		state = calloc(1, MAX(hearth_policy_state_size(policy), (size_t)1));
 	if (!state) {
 		hearth_policy_free(policy);
 		return -ENOMEM;
 	}
+	if (fresh)
+		hearth_gaps_teach(&fn->gaps, policy, state);
 	hearth_policy_free(fn->policy);
 	free(fn->policy_state);
 	fn->policy = policy;
@@ -88,8 +90,40 @@ static int use_policy(struct registry *r, struct function *fn, struct hearth_pol
 	return 0;
 }
 
-int registry_set_policy(struct registry *r, struct function *fn, const char *spec, char *err,
-			size_t err_size)
+/* Unix time of the open idle time's start; NAN: none seen yet, INFINITY: busy. */
+static double idle_since_s(const struct registry *r, const struct function *fn)
+{
+	const struct hearth_function *slot = &r->maps->functions[fn->index];
+
+	if (slot->busy > 0)
+		return INFINITY;
+	return slot->last_idle_ns ? ns_to_s(slot->last_idle_ns + r->o.wall_offset_ns) : NAN;
+}
+
+static void configure_shadows(struct registry *r, struct function *fn)
+{
+	struct hearth_hist hist =
+	    history_view(&r->maps->functions[fn->index], &r->maps->fn_controls[fn->index]);
+	struct shadow_start start = {
+	    .acting = fn->policy,
+	    .acting_state = fn->policy_state,
+	    .specs = fn->settings.shadow,
+	    .prior = &r->prior,
+	    .cold_cost_s = ns_to_s(fn->settings.cold_cost_ns),
+	    .now_s = ns_to_s(now_ns() + r->o.wall_offset_ns),
+	    .hist = &hist,
+	    .gaps = &fn->gaps,
+	    .idle_since_s = idle_since_s(r, fn),
+	    .may_go = fn->settings.tiers >> HEARTH_GONE & 1,
+	};
+	int rc = shadow_configure(&fn->shadow, &start);
+
+	if (rc)
+		log_error("%s: shadow policies: %s", fn->name, strerror(-rc));
+}
+
+static int set_policy(struct registry *r, struct function *fn, const char *spec, char *err,
+		      size_t err_size)
 {
 	const char *wanted = spec ? spec : fn->settings.policy;
 	struct hearth_policy *policy;
@@ -110,6 +144,7 @@ int registry_set_policy(struct registry *r, struct function *fn, const char *spe
 		hearth_policy_free(policy);
 		return -ENOMEM;
 	}
+	hearth_policy_set_prior(policy, r->prior.cells, r->prior.n);
 	rc = use_policy(r, fn, policy);
 	if (rc) {
 		free(copy);
@@ -117,14 +152,20 @@ int registry_set_policy(struct registry *r, struct function *fn, const char *spe
 	}
 	free(fn->api_policy);
 	fn->api_policy = copy;
-	rc = shadow_configure(&fn->shadow, hearth_policy_spec(fn->policy), fn->settings.shadow,
-			      ns_to_s(fn->settings.cold_cost_ns), ns_to_s(unix_ns()));
-	if (rc)
-		log_error("%s: shadow policies: %s", fn->name, strerror(-rc));
 	return 0;
 }
 
-int registry_function_configure(struct registry *r, struct function *fn)
+int registry_set_policy(struct registry *r, struct function *fn, const char *spec, char *err,
+			size_t err_size)
+{
+	int rc = set_policy(r, fn, spec, err, err_size);
+
+	if (!rc)
+		configure_shadows(r, fn);
+	return rc;
+}
+
+static int configure(struct registry *r, struct function *fn)
 {
 	struct fn_settings settings;
 	char err[256];
@@ -136,10 +177,16 @@ int registry_function_configure(struct registry *r, struct function *fn)
 	fn_settings_done(&fn->settings);
 	fn->settings = settings;
 	set_probes(r, fn);
-	rc = registry_set_policy(r, fn, fn->api_policy, err, sizeof(err));
+	rc = set_policy(r, fn, fn->api_policy, err, sizeof(err));
 	if (rc)
 		log_error("%s: policy: %s", fn->name, err);
 	return rc;
+}
+
+void registry_function_configure(struct registry *r, struct function *fn)
+{
+	if (!configure(r, fn))
+		configure_shadows(r, fn);
 }
 
 /* ---- life */
@@ -230,14 +277,15 @@ static int function_start(struct registry *r, struct function *fn, bool slot_is_
 		fn->freezes = saved.freezes;
 		fn->wakes = saved.wakes;
 		fn->first_seen_ns = s_to_ns(saved.first_seen_s);
+		fn->gaps = saved.gaps;
 		fn->api_policy = steal_ptr(saved.policy);
 	}
-	err = registry_function_configure(r, fn);
+	err = configure(r, fn);
 	if (err && fn->api_policy) {
 		log_warn("%s: the saved policy no longer parses: back to the configured one",
 			 fn->name);
 		free(steal_ptr(fn->api_policy));
-		err = registry_function_configure(r, fn);
+		err = configure(r, fn);
 	}
 	if (!err && known && slot_is_empty)
 		history_restore(&r->maps->functions[fn->index], &r->maps->fn_controls[fn->index],
@@ -246,6 +294,8 @@ static int function_start(struct registry *r, struct function *fn, bool slot_is_
 	if (!err && saved.blob && saved.blob_bytes == hearth_policy_state_size(fn->policy) &&
 	    !strcmp(saved.blob_spec, hearth_policy_spec(fn->policy)))
 		memcpy(fn->policy_state, saved.blob, saved.blob_bytes);
+	if (!err)
+		configure_shadows(r, fn);
 	if (err && known) { /* not lost: it goes back among the functions not seen yet */
 		saved.policy = steal_ptr(fn->api_policy);
 		state_add(r->o.saved, &saved);
@@ -321,6 +371,7 @@ static int save_function(struct registry *r, const struct function *fn, struct s
 	    .first_seen_s = ns_to_s(fn->first_seen_ns),
 	    .policy = fn->api_policy,
 	    .pinned = fn->pinned,
+	    .gaps = fn->gaps,
 	    .blob_spec = (char *)hearth_policy_spec(fn->policy),
 	    .blob = fn->policy_state,
 	    .blob_bytes = (uint32_t)hearth_policy_state_size(fn->policy),

@@ -4,11 +4,13 @@
 #define HEARTH_REGISTRY_INTERNAL_H
 
 #include "agent/registry.h"
+#include "trace/prior.h"
 
 struct registry {
 	struct registry_options o;
 	const struct kernel_maps *maps;
 	const struct config *config;
+	struct prior prior; /* of predictive policies that are made from now on */
 	struct function *functions;
 	struct function **by_index;
 	struct instance *instances;
@@ -19,9 +21,12 @@ struct registry {
 
 /* The function called name, made if need be; NULL (told) at the cap or without memory. */
 struct function *registry_function_get(struct registry *r, const char *name);
-int registry_function_configure(struct registry *r, struct function *fn);
+void registry_function_configure(struct registry *r, struct function *fn);
 void registry_functions_adopt(struct registry *r);
 void registry_function_done(struct function *fn);
+
+/* Bring the prior in line with the configuration and what is learned; policies stay. */
+void registry_prior_make(struct registry *r);
 
 /* A cgroup becomes an instance (its fd is duplicated), and stops being one. */
 void registry_add(struct registry *r, int fd, uint64_t cgid, const char *path,

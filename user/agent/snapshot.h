@@ -51,13 +51,16 @@ struct snapshot_next {
 
 /* What one policy would have cost, had it acted; times are the function's as one unit. */
 struct snapshot_shadow {
-	const char *policy; /* spec, canonical */
-	bool acting;        /* the one in force, charged like the others */
-	uint64_t cold_starts;
+	const char *policy;       /* spec, canonical */
+	bool acting;              /* the one in force, charged like the others */
+	uint64_t cold_starts;     /* no instance was there */
+	uint64_t lukewarm_starts; /* one was, outside the windows */
 	uint64_t warm_starts;
-	uint64_t loads; /* ahead of an arrival */
-	double waste_s; /* idle, but loaded */
-	double cost_s;  /* waste_s and the cold starts at their price */
+	uint64_t loads;    /* ahead of an arrival */
+	double waste_s;    /* idle, but loaded */
+	double waste_gb_s; /* times its memory as it was then; NAN: unknown */
+	double cost_s;     /* waste_s and the starts that are not warm at their price */
+	double cost_gb_s;  /* both times its memory as it was then */
 };
 
 struct snapshot_function {

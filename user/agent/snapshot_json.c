@@ -148,30 +148,25 @@ static json_t *histogram_json(const struct snapshot_function *f)
 	return b.o;
 }
 
-/* Of one instance, for a policy keeps as many loaded as the function needs. */
-static double instance_memory(const struct snapshot_function *f)
-{
-	return f->n_instances ? f->memory_bytes / (double)f->n_instances : NAN;
-}
-
-static json_t *row_json(const struct snapshot_shadow *s, double memory_bytes)
+static json_t *row_json(const struct snapshot_shadow *s)
 {
 	struct builder b = {json_object()};
 
 	put_text(&b, "policy", s->policy);
 	put_bool(&b, "acting", s->acting);
 	put_int(&b, "cold_starts", s->cold_starts);
+	put_int(&b, "lukewarm_starts", s->lukewarm_starts);
 	put_int(&b, "warm_starts", s->warm_starts);
 	put_int(&b, "loads", s->loads);
 	put_real(&b, "waste_s", s->waste_s);
-	put_real(&b, "waste_gb_s", s->waste_s * memory_bytes / 1e9);
+	put_real(&b, "waste_gb_s", s->waste_gb_s);
 	put_real(&b, "cost_s", s->cost_s);
+	put_real(&b, "cost_gb_s", s->cost_gb_s);
 	return b.o;
 }
 
 json_t *snapshot_shadow_json(const struct snapshot_function *f)
 {
-	double memory_bytes = instance_memory(f);
 	struct builder b;
 	json_t *rows;
 
@@ -180,11 +175,11 @@ json_t *snapshot_shadow_json(const struct snapshot_function *f)
 	b.o = json_object();
 	rows = json_array();
 	for (size_t i = 0; i < f->n_shadows; i++)
-		json_array_append_new(rows, row_json(&f->shadows[i], memory_bytes));
+		json_array_append_new(rows, row_json(&f->shadows[i]));
 	put_text(&b, "function", f->name);
 	put_real(&b, "since_at_s", f->shadow_since_s);
 	put_real(&b, "cold_cost_s", f->cold_cost_s);
-	put_real(&b, "memory_bytes", memory_bytes);
+	put_real(&b, "memory_bytes", f->memory_bytes);
 	put(&b, "policies", rows);
 	return b.o;
 }

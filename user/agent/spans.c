@@ -66,8 +66,7 @@ const char *spans_start_name(enum hearth_start start)
 	return (size_t)start < ARRAY_SIZE(NAMES) ? NAMES[start] : "warm";
 }
 
-/* All instances; without one, what the last look found. */
-static double memory_of(struct function *fn)
+double spans_memory(struct function *fn)
 {
 	struct span_track *t = &fn->span;
 	uint64_t now = now_ns(), bytes;
@@ -99,7 +98,7 @@ static void tell(struct spans *s, struct function *fn, uint64_t end_ns)
 	    .begin_ns = t->begin_ns + s->wall_offset_ns,
 	    /* Hooks read two clocks, one coarser by a few ms. */
 	    .end_ns = MAX(end_ns, t->begin_ns) + s->wall_offset_ns,
-	    .memory_bytes = memory_of(fn),
+	    .memory_bytes = spans_memory(fn),
 	    .start = t->start,
 	};
 

@@ -66,6 +66,9 @@ void spans_start(struct function *fn, const struct hearth_function *slot);
 void spans_count(struct function *all, const struct hearth_function *slots);
 void spans_settle(struct spans *s, struct function *all);
 
+/* Of all its instances, read at most once a second; without one, what was found last. */
+double spans_memory(struct function *fn);
+
 /* "cold", "warm", "lukewarm" */
 const char *spans_start_name(enum hearth_start start);
 

@@ -160,6 +160,9 @@ const char *state_check(const struct state_function *f)
 		return "the histogram has no proper geometry";
 	if (!state_sums(f, &s1, &s2))
 		return "the histogram counts too much";
+	for (unsigned int i = 0; i < hearth_gaps_held(&f->gaps); i++)
+		if (hearth_gaps_at(&f->gaps, i) > HEARTH_PRIOR_MINUTES)
+			return "a gap is out of range";
 	if (!seconds_ok(f->frozen_s) || !seconds_ok(f->instance_s) ||
 	    !seconds_ok(f->first_seen_s) || !seconds_ok(f->last_seen_s))
 		return "a time is negative or not finite";

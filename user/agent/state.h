@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "hearth/population.h"
+
 #define STATE_VERSION 1
 #define STATE_FILE    "state.json"
 #define STATE_NAME    128          /* as in struct naming_result */
@@ -36,6 +38,7 @@ struct state_function {
 	/* set through the API */
 	char *policy; /* spec that overrides the config; NULL: none */
 	bool pinned;
+	struct hearth_gaps gaps; /* the minutes are kept; last_s becomes last_seen_s */
 	/* memory of the policy whose canonical spec is blob_spec; NULL: none */
 	char *blob_spec;
 	uint8_t *blob;

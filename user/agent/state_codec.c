@@ -103,6 +103,18 @@ static json_t *bins_json(const struct state_function *f)
 	return a;
 }
 
+static json_t *gaps_json(const struct hearth_gaps *g)
+{
+	json_t *a = json_array();
+
+	for (unsigned int i = 0; i < hearth_gaps_held(g); i++)
+		if (json_array_append_new(a, json_integer(hearth_gaps_at(g, i))) < 0) {
+			json_decref(a);
+			return NULL;
+		}
+	return a;
+}
+
 static json_t *function_json(const struct state_function *f)
 {
 	json_t *o = json_object();
@@ -117,6 +129,8 @@ static json_t *function_json(const struct state_function *f)
 		bad |= json_object_set_new(o, "nbins", json_integer(f->nbins));
 		bad |= json_object_set_new(o, "bins", bins_json(f));
 	}
+	if (f->gaps.n)
+		bad |= json_object_set_new(o, "gaps", gaps_json(&f->gaps));
 	if (f->policy)
 		bad |= json_object_set_new(o, "policy", json_string(f->policy));
 	bad |= json_object_set_new(o, "pinned", json_boolean(f->pinned));
@@ -296,6 +310,27 @@ static int read_blob(const json_t *o, struct state_function *f)
 	return hex_bytes(hex, f->blob, f->blob_bytes) ? 0 : -EBADMSG;
 }
 
+/* Minutes, oldest first. When the last of them was is not told, so none is open. */
+static bool read_gaps(const json_t *o, struct state_function *f)
+{
+	const json_t *a = json_object_get(o, "gaps"), *v;
+	size_t i;
+
+	f->gaps.last_s = f->last_seen_s;
+	if (!a)
+		return true;
+	if (!json_is_array(a) || json_array_size(a) > HEARTH_GAPS)
+		return false;
+	json_array_foreach (a, i, v) {
+		json_int_t minutes = json_integer_value(v);
+
+		if (!json_is_integer(v) || minutes < 0 || minutes > HEARTH_PRIOR_MINUTES)
+			return false;
+		f->gaps.minutes[f->gaps.n++] = (uint16_t)minutes;
+	}
+	return true;
+}
+
 static int function_read(const json_t *o, struct state_function *f)
 {
 	const json_t *pinned = json_object_get(o, "pinned");
@@ -309,6 +344,8 @@ static int function_read(const json_t *o, struct state_function *f)
 	if (!ok || (pinned && !json_is_boolean(pinned)))
 		return -EBADMSG;
 	f->pinned = json_is_true(pinned);
+	if (!read_gaps(o, f))
+		return -EBADMSG;
 	rc = read_bins(o, f);
 	if (rc == 0)
 		rc = read_text(o, "policy", &f->policy);

@@ -236,6 +236,7 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	view_next(fn, now, &out.next);
 	out.instances = instances;
 	out.shadows = shadows;
+	shadow_memory(fn->shadow, engine_policy_time(a, now), out.memory_bytes);
 	out.n_shadows =
 	    shadow_view(fn->shadow, engine_policy_time(a, now), shadows, &out.shadow_since_s);
 	out.cold_cost_s = ns_to_s(fn->settings.cold_cost_ns);

@@ -21,7 +21,7 @@ struct row {
 	const char *policy; /* the answer's */
 	bool acting;
 	double functions;
-	double cold, warm, loads, waste_s, waste_gb_s, cost_s;
+	double cold, lukewarm, warm, loads, waste_s, waste_gb_s, cost_s, cost_gb_s;
 };
 
 struct totals {
@@ -36,11 +36,13 @@ static struct row read_row(const json_t *o)
 	    .acting = field_is_true(o, "acting"),
 	    .functions = 1,
 	    .cold = field_number(o, "cold_starts"),
+	    .lukewarm = field_number(o, "lukewarm_starts"),
 	    .warm = field_number(o, "warm_starts"),
 	    .loads = field_number(o, "loads"),
 	    .waste_s = field_number(o, "waste_s"),
 	    .waste_gb_s = field_number(o, "waste_gb_s"),
 	    .cost_s = field_number(o, "cost_s"),
+	    .cost_gb_s = field_number(o, "cost_gb_s"),
 	};
 }
 
@@ -63,11 +65,13 @@ static int add(struct totals *t, const char *policy, const struct row *row)
 	}
 	sum->functions++;
 	sum->cold += row->cold;
+	sum->lukewarm += row->lukewarm;
 	sum->warm += row->warm;
 	sum->loads += row->loads;
 	sum->waste_s += row->waste_s;
 	sum->waste_gb_s += row->waste_gb_s;
 	sum->cost_s += row->cost_s;
+	sum->cost_gb_s += row->cost_gb_s;
 	return 0;
 }
 
@@ -107,7 +111,8 @@ static const char *text_gb_s(double gb_s, char *buf)
 
 static void draw_head(struct pen *pen, bool totals)
 {
-	static const char *const TITLES[] = {"COLD", "WARM", "LOADS", "LOADED", "GB-S", "COST"};
+	static const char *const TITLES[] = {"COLD",   "LUKEWARM", "WARM", "LOADS",
+					     "LOADED", "GB-S",     "COST", "COST-GB"};
 
 	pen_cell(pen, STYLE_HEAD, "", 1, false);
 	pen_cell(pen, STYLE_HEAD, "POLICY", POLICY_WIDTH, false);
@@ -128,11 +133,13 @@ static void draw_row(struct pen *pen, const struct row *row, bool totals)
 	if (totals)
 		cell(pen, format_count(row->functions, buf));
 	cell(pen, format_count(row->cold, buf));
+	cell(pen, format_count(row->lukewarm, buf));
 	cell(pen, format_count(row->warm, buf));
 	cell(pen, format_count(row->loads, buf));
 	cell(pen, format_duration(row->waste_s, buf));
 	cell(pen, text_gb_s(row->waste_gb_s, buf));
 	cell(pen, format_duration(row->cost_s, buf));
+	cell(pen, text_gb_s(row->cost_gb_s, buf));
 	pen_line(pen);
 }
 

@@ -20,6 +20,29 @@ void hearth_hist_add(struct hearth_hist_buf *h, double idle_s)
 	++*count;
 }
 
+static void add_bin(struct hearth_hist_buf *h, double middle_s, uint32_t count)
+{
+	double bin = middle_s / h->view.bin_s;
+
+	if (bin < h->view.nbins)
+		h->bins[(uint32_t)bin] += count;
+	else
+		h->view.oob += count;
+}
+
+void hearth_hist_merge(struct hearth_hist_buf *h, const struct hearth_hist *from)
+{
+	for (uint32_t i = 0; from->bins && i < from->nbins; i++)
+		if (from->bins[i])
+			add_bin(h, (i + 0.5) * from->bin_s, from->bins[i]);
+	h->view.oob += from->oob;
+	h->view.s1 = h->view.s2 = 0;
+	for (uint32_t i = 0; i < h->view.nbins; i++) {
+		h->view.s1 += h->bins[i];
+		h->view.s2 += (uint64_t)h->bins[i] * h->bins[i];
+	}
+}
+
 /* From the bottom: who decides often has short idle times. */
 int hearth_hist_percentile(const struct hearth_hist *h, unsigned int q)
 {

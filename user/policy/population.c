@@ -28,6 +28,43 @@ unsigned int hearth_gaps_at(const struct hearth_gaps *g, unsigned int i)
 	return g->minutes[(g->n - hearth_gaps_held(g) + i) % HEARTH_GAPS];
 }
 
+/* n arrivals, spread over their minute; the last one's time. */
+static double teach_minute(const struct hearth_policy *policy, void *state, double minute_s,
+			   unsigned int n, double last_s)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		double t_s = minute_s + 60.0 * i / n, gap_s = isnan(last_s) ? -1 : t_s - last_s;
+		struct hearth_arrival a = {.t_s = t_s, .idle_s = gap_s, .iat_s = gap_s};
+
+		hearth_policy_observe(policy, state, &a);
+		last_s = t_s;
+	}
+	return last_s;
+}
+
+void hearth_gaps_teach(const struct hearth_gaps *g, const struct hearth_policy *policy, void *state)
+{
+	unsigned int held = hearth_gaps_held(g), n = 1;
+	double minute_s = 60 * hearth_clock_minute(g->last_s), last_s = NAN;
+
+	if (!held)
+		return;
+	for (unsigned int i = 0; i < held; i++)
+		minute_s -= 60.0 * hearth_gaps_at(g, i);
+	for (unsigned int i = 0; i < held; i++) {
+		unsigned int gap = hearth_gaps_at(g, i);
+
+		if (!gap) {
+			n++;
+			continue;
+		}
+		last_s = teach_minute(policy, state, minute_s, n, last_s);
+		minute_s += 60.0 * gap;
+		n = 1;
+	}
+	teach_minute(policy, state, minute_s, n, last_s);
+}
+
 void hearth_population_wait(struct hearth_population *p, double minutes, bool ended, double weight)
 {
 	int b = (int)fmin(fmax(minutes, 0), LONGER);
@@ -57,7 +94,7 @@ void hearth_population_add(struct hearth_population *p, const struct hearth_gaps
 {
 	unsigned int held = hearth_gaps_held(g), n = held + g->waiting;
 	double silent_s = fmax(0, now_s - g->last_s);
-	double weight = n ? exp2(-silent_s / HALF_LIFE_S) / n : 0;
+	double weight = n ? exp(-M_LN2 * silent_s / HALF_LIFE_S) / n : 0;
 
 	if (!isfinite(weight))
 		return;

@@ -40,6 +40,11 @@ static void decide(struct lane *l, const struct hearth_policy *p, double next_id
 	hearth_policy_decide(p, l->state, &l->hist.view, out);
 }
 
+void lane_decide(struct lane *l, const struct hearth_policy *p, struct hearth_decision *out)
+{
+	decide(l, p, INFINITY, out);
+}
+
 /* Pay for the windows up to idle time x; is it loaded at x? */
 static bool charge(struct sim_tally *tally, const struct hearth_decision *d, double x)
 {
@@ -59,7 +64,9 @@ void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, doub
 	struct hearth_decision d;
 	double x = t_s - l->end_s;
 
-	if (!l->tally.arrivals++) {
+	l->tally.arrivals++;
+	if (!l->begun) {
+		l->begun = true;
 		l->tally.cold++;
 		l->end_s = t_s;
 	} else if (x < 0) { /* joins what is in flight: no idle time is closed */
@@ -79,10 +86,35 @@ void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, doub
 
 void lane_idle(struct lane *l, const struct hearth_policy *p, double t_s)
 {
-	if (!l->tally.arrivals)
+	if (!l->begun)
 		return;
 	l->end_s = t_s;
 	hearth_policy_idle(p, l->state, t_s);
+}
+
+void lane_learn(struct lane *l, const struct hearth_policy *p, const struct hearth_hist *hist,
+		const struct hearth_gaps *gaps)
+{
+	hearth_hist_merge(&l->hist, hist);
+	hearth_gaps_teach(gaps, p, l->state);
+	l->arrival_s = gaps->last_s;
+}
+
+void lane_resume(struct lane *l, const struct hearth_policy *p, double end_s, double now_s)
+{
+	struct sim_tally before = {0};
+	struct hearth_decision d;
+
+	l->begun = true;
+	l->end_s = end_s;
+	if (!(end_s < now_s))
+		return;
+	hearth_policy_idle(p, l->state, end_s);
+	decide(l, p, INFINITY, &d);
+	charge(&before, &d, now_s - end_s);
+	/* The idle time is charged as a whole when it ends. */
+	l->tally.waste_s -= before.waste_s;
+	l->tally.prewarms -= before.prewarms;
 }
 
 void lane_finish(struct lane *l, const struct hearth_policy *p, double end_s)
@@ -90,7 +122,7 @@ void lane_finish(struct lane *l, const struct hearth_policy *p, double end_s)
 	struct hearth_decision d;
 	double x = end_s - l->end_s;
 
-	if (!l->tally.arrivals || x <= 0)
+	if (!l->begun || x <= 0)
 		return;
 	decide(l, p, INFINITY, &d);
 	charge(&l->tally, &d, x);

@@ -7,7 +7,7 @@
 #ifndef HEARTH_SIM_LANE_H
 #define HEARTH_SIM_LANE_H
 
-#include <hearth/policy.h>
+#include <hearth/population.h>
 
 struct sim_tally {
 	uint64_t arrivals;
@@ -17,6 +17,7 @@ struct sim_tally {
 };
 
 struct lane {
+	bool begun;       /* an arrival was seen, or lane_resume told of one */
 	double end_s;     /* nothing is in flight from here on */
 	double arrival_s; /* the last one that closed an idle time */
 	struct sim_tally tally;
@@ -33,6 +34,21 @@ void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, doub
 
 /* Live, where an arrival's busy_s is INFINITY until its end is known: nothing is in flight now. */
 void lane_idle(struct lane *l, const struct hearth_policy *p, double t_s);
+
+/*
+ * Live, before the first arrival: take over what is known of the unit. hist may
+ * have any geometry; the gaps come back as arrivals on the minute.
+ */
+void lane_learn(struct lane *l, const struct hearth_policy *p, const struct hearth_hist *hist,
+		const struct hearth_gaps *gaps);
+/*
+ * Then go on in the idle time that began at end_s, in which nothing before now_s is
+ * charged. end_s may be INFINITY: busy.
+ */
+void lane_resume(struct lane *l, const struct hearth_policy *p, double end_s, double now_s);
+
+/* The windows of the idle time that is open. Not for policies that must be told the future. */
+void lane_decide(struct lane *l, const struct hearth_policy *p, struct hearth_decision *out);
 
 /* Charge the time after the last arrival up to the end of the trace, or to now, on a copy. */
 void lane_finish(struct lane *l, const struct hearth_policy *p, double end_s);
