@@ -75,12 +75,14 @@ void hooks_free(struct hooks *h);
 
 /*
  * 0: done will be called. -EBUSY: the id has a job that was not cancelled;
- * -EINVAL: the command is none; -ENOMEM. After a cancel the next job of the id
- * starts when the cancelled command is dead.
+ * -EINVAL: the command is none; -ENOMEM.
  */
 int hooks_run(struct hooks *h, const struct hook_job *job);
 
-/* Kill the id's command with all of its process group, or take it out of the line. */
+/*
+ * Kill the id's command with all of its process group, or take it out of the line.
+ * It is told of at once; the next job of the id starts when the command is dead.
+ */
 void hooks_cancel(struct hooks *h, uint64_t id);
 
 /* A job of the id waits or runs and was not cancelled. */
