@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 #include <cmocka.h>
 
 #include "agent/state.h"
@@ -76,6 +77,10 @@ static void add_full(struct state *s, unsigned int n)
 				   .blob = blob,
 				   .blob_bytes = sizeof(blob)};
 
+	for (unsigned int w = 0; w < MEASURES; w++)
+		for (unsigned int i = 0; i < n * w; i++)
+			measure_add(&f.measures, w,
+				    i % 5 * (measure_is_bytes(w) ? 123456789.0 : 1e-3) + w * 1e-9);
 	for (unsigned int i = 0; i < 10 * n; i++) /* the ring goes round */
 		hearth_gaps_arrive(&f.gaps, 60.0 * i * i);
 	for (unsigned int i = 0; i < 240; i++)
@@ -105,6 +110,7 @@ static void assert_same(const struct state_function *a, const struct state_funct
 	assert_int_equal(hearth_gaps_held(&a->gaps), hearth_gaps_held(&b->gaps));
 	for (unsigned int i = 0; i < hearth_gaps_held(&a->gaps); i++)
 		assert_int_equal(hearth_gaps_at(&a->gaps, i), hearth_gaps_at(&b->gaps, i));
+	assert_memory_equal(&a->measures, &b->measures, sizeof(a->measures));
 	assert_int_equal(a->blob_bytes, b->blob_bytes);
 	if (a->blob) {
 		assert_string_equal(a->blob_spec, b->blob_spec);
@@ -202,6 +208,11 @@ static void what_could_not_be_read_back_is_not_taken(void **arg)
 	refused(&(struct state_function){.name = "f", .nbins = 3, .bins = bins, .bin_ns = 1});
 	refused(&(struct state_function){.name = "f", .policy = "fix\ned"});
 	refused(&(struct state_function){.name = "f", .gaps = {.n = 1, .minutes = {1441}}});
+	refused(&(struct state_function){.name = "f", .measures.of[2] = {1, {NAN}}});
+	refused(&(struct state_function){.name = "f", .measures.of[2] = {1, {-1}}});
+	refused(&(struct state_function){.name = "f", .measures.of[2] = {1, {0.5}}});
+	refused(&(struct state_function){.name = "f", .measures.of[2] = {1, {1e19f}}});
+	refused(&(struct state_function){.name = "f", .measures.of[2].count = UINT64_MAX});
 	refused(&(struct state_function){.name = "f", .blob = &byte, .blob_bytes = 1});
 	refused(&(struct state_function){
 	    .name = "f", .blob_spec = "none", .blob = &byte, .blob_bytes = STATE_BLOB + 1});
@@ -280,6 +291,52 @@ static void another_version_is_named(void **arg)
 	assert_int_equal(state_decode(text, len, &s, err, sizeof(err)), -EBADMSG);
 	assert_non_null(strstr(err, "version 7"));
 	assert_non_null(strstr(err, "version 1"));
+}
+
+/* A file with one function, right but for what the function's line says. */
+static int decode_line(const char *line)
+{
+	char text[1024], body[512];
+	struct state s = {0};
+	char err[128] = "";
+	int rc;
+
+	snprintf(body, sizeof(body), "\n%s\n]}\n", line);
+	snprintf(text, sizeof(text), "{\"hearth_state\":1,\"crc32\":\"%08lx\",\"functions\":[%s",
+		 crc32_z(0, (const unsigned char *)body, strlen(body)), body);
+	rc = state_decode(text, strlen(text), &s, err, sizeof(err));
+	state_done(&s);
+	return rc;
+}
+
+static void measures_that_cannot_be_are_refused(void **arg)
+{
+	static const char *const good[] = {
+	    "{\"name\":\"f\"}",
+	    "{\"name\":\"f\",\"measures\":{}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[2,0,70000],\"later_s\":[]}}",
+	};
+	static const char *const bad[] = {
+	    "{\"name\":\"f\",\"measures\":[]}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":7}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[0]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[-1,5]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[1]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[1,5,5]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[33,5]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[1,-5]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[1,0.5]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[1,9223372036854775807]}}",
+	    "{\"name\":\"f\",\"measures\":{\"thaw_s\":[1,\"5\"]}}",
+	};
+
+	(void)arg;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_int_equal(decode_line(good[i]), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (decode_line(bad[i]) != -EBADMSG)
+			fail_msg("%s is taken", bad[i]);
 }
 
 static struct state two(void)
@@ -453,6 +510,7 @@ int main(void)
 	    cmocka_unit_test(any_changed_byte_is_noticed),
 	    cmocka_unit_test(trailing_bytes_are_noticed),
 	    cmocka_unit_test(another_version_is_named),
+	    cmocka_unit_test(measures_that_cannot_be_are_refused),
 	    cmocka_unit_test(a_function_is_taken_once),
 	    cmocka_unit_test(over_the_cap_the_longest_unseen_go),
 	    with_folder(a_saved_file_is_loaded),

@@ -12,8 +12,6 @@
 #include "lib/clock.h"
 #include "lib/util.h"
 
-#define SAMPLE_MAX 9e18 /* fits an int64_t: 8 EiB, or 285 years */
-
 static const struct {
 	const char *name;
 	bool bytes;
@@ -46,7 +44,7 @@ void measure_add(struct measures *m, enum measure_what what, double value)
 	struct measure *r = &m->of[what];
 	double sample = rint(quantities[what].bytes ? value : value * (double)NSEC_PER_SEC);
 
-	if (!(sample >= 0) || sample > SAMPLE_MAX)
+	if (!(sample >= 0) || sample > MEASURE_SAMPLE_MAX)
 		return;
 	r->last[r->count++ % MEASURE_SAMPLES] = (float)sample;
 }

@@ -27,7 +27,8 @@ enum measure_what {
 	MEASURES,
 };
 
-#define MEASURE_SAMPLES 32u
+#define MEASURE_SAMPLES    32u
+#define MEASURE_SAMPLE_MAX 9e18 /* fits an int64_t: 8 EiB, or 285 years */
 
 struct measure {
 	uint64_t count;              /* of all time; the next sample goes to count % 32 */

@@ -17,6 +17,7 @@
 #include "agent/config.h"
 #include "agent/history.h"
 #include "agent/kernel.h"
+#include "agent/measure.h"
 #include "agent/naming.h"
 #include "agent/shadow.h"
 #include "agent/spans.h"
@@ -54,6 +55,7 @@ struct function {
 	double instance_s;      /* of instances that are gone */
 	uint64_t last_arrival_ns;
 	struct hearth_gaps gaps; /* what it teaches the prior */
+	struct measures measures;
 	struct span_track span;
 	float wake_us[WAKE_SAMPLES];
 	uint32_t n_wake_us;

@@ -278,6 +278,7 @@ static int function_start(struct registry *r, struct function *fn, bool slot_is_
 		fn->wakes = saved.wakes;
 		fn->first_seen_ns = s_to_ns(saved.first_seen_s);
 		fn->gaps = saved.gaps;
+		fn->measures = saved.measures;
 		fn->api_policy = steal_ptr(saved.policy);
 	}
 	err = configure(r, fn);
@@ -372,6 +373,7 @@ static int save_function(struct registry *r, const struct function *fn, struct s
 	    .policy = fn->api_policy,
 	    .pinned = fn->pinned,
 	    .gaps = fn->gaps,
+	    .measures = fn->measures,
 	    .blob_spec = (char *)hearth_policy_spec(fn->policy),
 	    .blob = fn->policy_state,
 	    .blob_bytes = (uint32_t)hearth_policy_state_size(fn->policy),

@@ -160,6 +160,8 @@ const char *state_check(const struct state_function *f)
 		return "the histogram has no proper geometry";
 	if (!state_sums(f, &s1, &s2))
 		return "the histogram counts too much";
+	if (!state_measures_ok(&f->measures))
+		return "a measure is out of range";
 	for (unsigned int i = 0; i < hearth_gaps_held(&f->gaps); i++)
 		if (hearth_gaps_at(&f->gaps, i) > HEARTH_PRIOR_MINUTES)
 			return "a gap is out of range";

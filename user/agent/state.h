@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "agent/measure.h"
 #include "hearth/population.h"
 
 #define STATE_VERSION 1
@@ -39,6 +40,7 @@ struct state_function {
 	char *policy; /* spec that overrides the config; NULL: none */
 	bool pinned;
 	struct hearth_gaps gaps; /* the minutes are kept; last_s becomes last_seen_s */
+	struct measures measures;
 	/* memory of the policy whose canonical spec is blob_spec; NULL: none */
 	char *blob_spec;
 	uint8_t *blob;

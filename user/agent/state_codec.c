@@ -131,6 +131,7 @@ static json_t *function_json(const struct state_function *f)
 	}
 	if (f->gaps.n)
 		bad |= json_object_set_new(o, "gaps", gaps_json(&f->gaps));
+	bad |= json_object_set_new(o, "measures", state_measures_json(&f->measures));
 	if (f->policy)
 		bad |= json_object_set_new(o, "policy", json_string(f->policy));
 	bad |= json_object_set_new(o, "pinned", json_boolean(f->pinned));
@@ -344,7 +345,7 @@ static int function_read(const json_t *o, struct state_function *f)
 	if (!ok || (pinned && !json_is_boolean(pinned)))
 		return -EBADMSG;
 	f->pinned = json_is_true(pinned);
-	if (!read_gaps(o, f))
+	if (!read_gaps(o, f) || !state_measures_read(json_object_get(o, "measures"), &f->measures))
 		return -EBADMSG;
 	rc = read_bins(o, f);
 	if (rc == 0)
