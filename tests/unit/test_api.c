@@ -1062,7 +1062,7 @@ static void spans_are_told_with_how_they_began(void **state)
 	assert_string_equal(
 	    r->body, "{\"seq\":1,\"function\":\"shop/cart\",\"begin_at_s\":1.5,\"end_at_s\":1.75,"
 		     "\"start\":\"lukewarm\",\"memory_bytes\":50000000.0}\n"
-		     "{\"lost\":3,\"function\":\"shop/pay\"}\n");
+		     "{\"seq\":2,\"function\":\"shop/pay\",\"lost\":3}\n");
 	done(r);
 	r = ask("GET", "/v1/spans?since=2", NULL);
 	assert_non_null(strstr(r->body, "\"start\":\"warm\",\"memory_bytes\":null}"));

@@ -69,6 +69,12 @@ static const struct {
      "\"drops\":[{\"reason\":\"events-ring-full\",\"count\":12}],"
      "\"maps\":[{\"name\":\"cgroups\",\"used\":12,\"max\":8192}],"
      "\"notices\":[{\"name\":\"adoption\",\"reason\":\"no iter/task_file\"}]}"},
+    {"GET /v1/spans?since=0&follow=1&function=res%2A ", "200 OK",
+     "{\"lost\":4}\n{\"seq\":5,\"function\":\"resize-a\",\"begin_at_s\":1.5,\"end_at_s\":1.75,"
+     "\"start\":\"lukewarm\",\"memory_bytes\":52428800.0}\n"
+     "{\"seq\":6,\"function\":\"resize-b\",\"lost\":3}\n"
+     "{\"seq\":7,\"function\":\"resize-b\",\"begin_at_s\":2.0,\"end_at_s\":2.0,"
+     "\"start\":\"warm\",\"memory_bytes\":null}\n"},
     {"GET /v1/shadow ", "200 OK", "{\"functions\":[" SHADOW_A "," SHADOW_B "]}"},
     {"POST /v1/functions/resize-a/freeze ", "409 Conflict",
      "{\"error\":{\"code\":\"not-now\",\"message\":\"2 requests in flight\"}}"},
@@ -353,6 +359,16 @@ static void an_agent_that_died_is_told_from_one_never_started(void **state)
 	unlink(path);
 }
 
+static void record_writes_spans_and_tells_what_is_missing(void **state)
+{
+	expect(
+	    socket_of(state), "record - --count 2 --function res*", CLI_OK,
+	    "function,begin_ms,end_ms,start,mem_mb\n"
+	    "resize-a,1500.000,1750.000,lukewarm,50.000\nresize-b,2000.000,2000.000,warm,0.000\n",
+	    "2 spans of 2 functions in -\nhearth record: 7 spans are missing");
+	expect(socket_of(state), "record - --function none", CLI_FAILED, NULL, "status 404");
+}
+
 static void wrong_command_lines_end_with_2_and_where_to_read(void **state)
 {
 	const char *s = socket_of(state);
@@ -364,6 +380,11 @@ static void wrong_command_lines_end_with_2_and_where_to_read(void **state)
 	expect(s, "ls -x", CLI_USAGE, "", "unknown option '-x'");
 	expect(s, "ls --sort size", CLI_USAGE, "", "accepted: name, instances");
 	expect(s, "events --limit many", CLI_USAGE, "", "not a whole number");
+	expect(s, "record", CLI_USAGE, "", "too few arguments");
+	expect(s, "record - --for never", CLI_USAGE, "", "accepted: a duration");
+	expect(s, "record - --for 0s", CLI_USAGE, "", "accepted: a duration");
+	expect(s, "record - --count 0", CLI_USAGE, "", "not a whole number");
+	expect(s, "record - --json", CLI_USAGE, "", "would mix");
 	expect(s, "--socket", CLI_USAGE, "", "option '--socket' needs a value");
 	expect(s, "--completion tcsh", CLI_USAGE, "", "accepted: bash");
 }
@@ -394,6 +415,7 @@ int main(void)
 	    cmocka_unit_test(errors_tell_what_to_do_next),
 	    cmocka_unit_test(a_socket_without_permission_names_the_way_in),
 	    cmocka_unit_test(an_agent_that_died_is_told_from_one_never_started),
+	    cmocka_unit_test(record_writes_spans_and_tells_what_is_missing),
 	    cmocka_unit_test(wrong_command_lines_end_with_2_and_where_to_read),
 	    cmocka_unit_test(global_options_stand_anywhere),
 	};

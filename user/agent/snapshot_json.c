@@ -391,13 +391,12 @@ json_t *snapshot_span_json(const struct span *s)
 {
 	struct builder b = {json_object()};
 
-	if (s->lost) {
-		put_int(&b, "lost", s->lost);
-		put_text(&b, "function", s->function);
-		return b.o;
-	}
 	put_int(&b, "seq", s->seq);
 	put_text(&b, "function", s->function);
+	if (s->lost) {
+		put_int(&b, "lost", s->lost);
+		return b.o;
+	}
 	put_real(&b, "begin_at_s", ns_to_s(s->begin_ns));
 	put_real(&b, "end_at_s", ns_to_s(s->end_ns));
 	put_text(&b, "start", spans_start_name(s->start));

@@ -25,7 +25,7 @@ json_t *snapshot_status_json(const struct snapshot_status *s);
 
 json_t *snapshot_entry_json(const struct journal_entry *e);
 
-/* One that was not told of is {"lost":N,"function":NAME}. */
+/* In place of some that nobody told of: seq, function and lost. */
 json_t *snapshot_span_json(const struct span *s);
 
 /* A string from outside, made fit for JSON. */

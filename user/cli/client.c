@@ -2,6 +2,7 @@
 /* libcurl with its Unix socket option; one easy handle, so the connection is kept. */
 #include <curl/curl.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,9 +23,10 @@ struct inbox {
 	char *data;
 	size_t len, size;
 	client_line_fn fn;
+	bool (*go_on)(void *arg);
 	void *arg;
 	CURL *curl;
-	bool endless; /* follows the journal */
+	bool endless; /* follows a stream */
 	bool ended;   /* by the reader, not by an error */
 	bool too_large;
 };
@@ -110,6 +112,21 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
+/* libcurl asks once a second, and whenever a signal or data came. */
+static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal,
+		       curl_off_t ulnow)
+{
+	struct inbox *in = arg;
+
+	(void)dltotal;
+	(void)dlnow;
+	(void)ultotal;
+	(void)ulnow;
+	if (in->go_on && !in->go_on(in->arg))
+		in->ended = true;
+	return in->ended;
+}
+
 static int curl_errno(CURL *curl, CURLcode code)
 {
 	long os_errno = 0;
@@ -140,6 +157,9 @@ static void set_up(struct client *c, const char *method, const char *url, struct
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, in->endless ? 0L : c->timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, in);
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, in);
 }
 
 static int perform(struct client *c, const char *method, const char *path, const char *body,
@@ -188,9 +208,9 @@ static char *query_path(const struct client_query *q)
 	char *function = q->function ? curl_easy_escape(NULL, q->function, 0) : NULL;
 	const char *key = q->since >= 0 ? "since" : "limit";
 	char *path;
-	int n = asprintf(&path, "/v1/events?%s=%d%s%s%s", key, q->since >= 0 ? q->since : q->limit,
-			 q->follow ? "&follow=1" : "", function ? "&function=" : "",
-			 function ? function : "");
+	int n = asprintf(&path, "%s?%s=%" PRId64 "%s%s%s", q->path ? q->path : "/v1/events", key,
+			 q->since >= 0 ? q->since : q->limit, q->follow ? "&follow=1" : "",
+			 function ? "&function=" : "", function ? function : "");
 
 	curl_free(function);
 	return n < 0 ? NULL : path;
@@ -199,7 +219,7 @@ static char *query_path(const struct client_query *q)
 int client_stream(struct client *c, const struct client_query *query, client_line_fn fn, void *arg,
 		  json_t **out)
 {
-	struct inbox in = {.fn = fn, .arg = arg, .endless = query->follow};
+	struct inbox in = {.fn = fn, .go_on = query->go_on, .arg = arg, .endless = query->follow};
 	_cleanup_free_ char *path = query_path(query);
 	int status;
 

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct client;
 
@@ -23,19 +24,22 @@ void client_free(struct client *c);
 int client_call(struct client *c, const char *method, const char *path, const json_t *body,
 		json_t **out);
 
-/* Which decisions of the journal to read. */
+/* Which lines of a stream to read. */
 struct client_query {
+	const char *path;     /* NULL: the decisions of the journal */
 	const char *function; /* NULL: of all */
 	int limit;            /* the newest so many */
-	int since;            /* instead of limit: all after this one; -1: not used */
+	int64_t since;        /* instead of limit: all after this one; -1: not used */
 	bool follow;          /* and all that come, until the reader has enough */
+	/* Asked every second, after each signal and with arg; false: enough. NULL: never. */
+	bool (*go_on)(void *arg);
 };
 
 /* Called for every line that is JSON; false ends the stream. */
 typedef bool (*client_line_fn)(json_t *line, void *arg);
 
 /*
- * Read events. The HTTP status when the stream ended (with the answer of a
+ * Read a stream. The HTTP status when the stream ended (with the answer of a
  * refusal in *out, else NULL), or -errno as above. The timeout bounds it unless
  * it follows.
  */

@@ -36,17 +36,18 @@ int cmd_events(struct cli *cli)
 {
 	struct printer p = {.cli = cli, .pen = pen_open(cli)};
 	struct client_query query = {.limit = 100, .since = -1};
-	int c;
+	int c, since = -1;
 
 	while ((c = cli_option(cli)) >= 0) {
 		if (c == 'n' && cli_number(cli, 0, INT_MAX, &query.limit))
 			return CLI_USAGE;
-		if (c == 's' && cli_number(cli, 0, INT_MAX, &query.since))
+		if (c == 's' && cli_number(cli, 0, INT_MAX, &since))
 			return CLI_USAGE;
 		query.follow |= c == 'f';
 	}
 	if (c == CLI_STOP)
 		return CLI_USAGE;
+	query.since = since;
 	query.function = cli->argc ? cli->argv[0] : NULL;
 	p.one_function = cli->argc > 0;
 	return agent_stream(cli, &query, print_event, &p);

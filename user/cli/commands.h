@@ -33,6 +33,8 @@ int cmd_shadow(struct cli *cli);
 int cmd_doctor(struct cli *cli);
 int cmd_config(struct cli *cli);
 int cmd_demo(struct cli *cli);
+int cmd_record(struct cli *cli);
+extern const struct cli_option cmd_record_options[];
 int cmd_sim(struct cli *cli);
 extern const struct cli_option cmd_sim_options[];
 int cmd_fit(struct cli *cli);
