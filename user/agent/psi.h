@@ -36,7 +36,7 @@ struct psi_options {
 	uv_loop_t *loop;
 	const char *path;   /* PSI_MEMORY, or a cgroup's memory.pressure */
 	double share;       /* of the window that "some" has to reach, above 0 up to 1 */
-	uint64_t window_ns; /* 500 ms to 10 s */
+	uint64_t window_ns; /* 500 ms to 10 s; see psi_window_ns */
 	psi_fn fn;
 	void *arg;
 };
@@ -44,10 +44,13 @@ struct psi_options {
 struct psi;
 
 /*
- * 0; -EOPNOTSUPP: no pressure information or no trigger here; -EPERM, -EACCES;
- * -EINVAL: share or window out of range. `why` then has one line for people.
+ * 0; -EOPNOTSUPP: no pressure information here; -EPERM, -EACCES; -EINVAL: share
+ * or window out of range. `why` then has one line for people.
  */
 int psi_new(const struct psi_options *o, struct psi **out, char *why, size_t why_size);
+
+/* Without CAP_SYS_RESOURCE the kernel takes whole pairs of seconds: rounded up then. */
+uint64_t psi_window_ns(const struct psi *p);
 
 /* The loop must turn once more. NULL is fine. */
 void psi_free(struct psi *p);
