@@ -109,13 +109,16 @@ def test_starts_are_cold_then_lukewarm_after_a_freeze_else_warm(world):
         world.agent.cli("pin", "starts")
         wait_for(lambda: not world.subtree.frozen(server.cgroup), 5, "thawed by the pin")
         send(server, 1)
-        recorded = recorder.wait_rows(4)
+        another = world.serve("starts", "2")
+        send(another, 2)
+        recorded = recorder.wait_rows(6)
         recorder.end()
-    assert [r["start"] for r in recorded] == ["cold", "lukewarm", "lukewarm", "warm"]
+    assert [r["start"] for r in recorded] == ["cold", "lukewarm", "lukewarm", "warm", "cold", "warm"]
     assert {r["function"] for r in recorded} == {"starts"}
     function = world.function("starts")
-    assert (function["cold_starts"], function["lukewarm_starts"]) == (1, 2)
+    assert (function["cold_starts"], function["lukewarm_starts"]) == (2, 2)
     server.end()
+    another.end()
     other.end()
 
 
