@@ -34,7 +34,7 @@
 #include "lib/util.h"
 
 #define MB          (UINT64_C(1) << 20)
-#define DEADLINE_NS (20 * NSEC_PER_SEC)
+#define DEADLINE_NS (60 * NSEC_PER_SEC)
 
 /* ---- pace */
 
@@ -312,13 +312,21 @@ static int zram_add(void)
 	return fd < 0 ? -errno : 0;
 }
 
+static bool lock_swap(void)
+{
+	swap_of_test.lock = open("/tmp/hearth-zram.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	for (uint64_t end = now_ns() + DEADLINE_NS; now_ns() < end; usleep(10000))
+		if (flock(swap_of_test.lock, LOCK_EX | LOCK_NB) == 0)
+			return true;
+	return false;
+}
+
 /* One zram at a time on a host: others may want "no swap", or a ratio of their own. */
 static int make_swap(void **state)
 {
 	(void)state;
-	swap_of_test.lock = open("/tmp/hearth-zram.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (swap_of_test.lock < 0 || flock(swap_of_test.lock, LOCK_EX) < 0)
-		swap_of_test.missing = "the lock /tmp/hearth-zram.lock";
+	if (!lock_swap())
+		swap_of_test.missing = "the lock /tmp/hearth-zram.lock, which somebody holds";
 	else if (zram_add() < 0)
 		swap_of_test.missing = "a zram of its own (root, CONFIG_ZRAM)";
 	return 0;
@@ -344,7 +352,7 @@ static int drop_swap(void **state)
 
 /* Shared with the process in the cgroup. */
 struct talk {
-	_Atomic bool ready, sum_asked, sum_told;
+	_Atomic bool inside, ready, sum_asked, sum_told;
 	_Atomic uint64_t sum;
 };
 
@@ -378,29 +386,55 @@ static void fill(uint64_t *words, uint64_t bytes)
 	}
 }
 
-/* A file of our own, so that no other process maps its pages. */
-static char *map_file(void)
+/*
+ * A file of our own, so that no other process maps its pages. Where /var/tmp is
+ * in memory, HEARTH_TEST_FILE names one that is not.
+ */
+static int open_file(void)
 {
-	char name[] = "/var/tmp/hearth-reclaim-XXXXXX";
-	int fd = mkstemp(name);
-	char *p;
+	char name[] = "/var/tmp/hearth-reclaim-XXXXXX", *p;
+	const char *given = getenv("HEARTH_TEST_FILE");
+	int fd = given ? open(given, O_RDONLY | O_CLOEXEC) : mkstemp(name);
 
-	if (fd < 0 || ftruncate(fd, FILE_BYTES) < 0)
-		_exit(1);
+	if (given || fd < 0)
+		return fd;
 	unlink(name);
+	if (ftruncate(fd, FILE_BYTES) < 0)
+		return -1;
 	p = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	memset(p, 1, FILE_BYTES);
 	munmap(p, FILE_BYTES);
 	fsync(fd);
+	return fd;
+}
+
+static char *map_file(void)
+{
+	int fd = open_file();
+
+	if (fd < 0 || lseek(fd, 0, SEEK_END) < (off_t)FILE_BYTES)
+		_exit(1);
 	return mmap(NULL, FILE_BYTES, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
 }
 
+static bool comes_true(_Atomic bool *what)
+{
+	for (uint64_t end = now_ns() + DEADLINE_NS; now_ns() < end; usleep(1000))
+		if (atomic_load(what))
+			return true;
+	return false;
+}
+
+/* Touches its memory only inside its cgroup: what it touched before is not charged to that. */
 static void function(struct talk *talk)
 {
 	uint64_t *words =
 	    mmap(NULL, ANON_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	char *file = map_file();
+	char *file;
 
+	if (!comes_true(&talk->inside))
+		_exit(1);
+	file = map_file();
 	fill(words, ANON_BYTES);
 	atomic_store(&talk->sum, sum_of(words, ANON_BYTES) + (uint64_t)file[FILE_BYTES - 1]);
 	atomic_store(&talk->ready, true);
@@ -412,14 +446,6 @@ static void function(struct talk *talk)
 			     sum_of(words, ANON_BYTES) + (uint64_t)file[FILE_BYTES - 1]);
 		atomic_store(&talk->sum_told, true);
 	}
-}
-
-static bool comes_true(_Atomic bool *what)
-{
-	for (uint64_t end = now_ns() + DEADLINE_NS; now_ns() < end; usleep(1000))
-		if (atomic_load(what))
-			return true;
-	return false;
 }
 
 static bool becomes_frozen(int fd, int wanted)
@@ -486,6 +512,7 @@ static void need_frozen_function(void)
 		function(r.talk);
 	snprintf(pid, sizeof(pid), "%d", r.child);
 	assert_int_equal(write_file_at(r.inner, "cgroup.procs", pid), 0);
+	atomic_store(&r.talk->inside, true);
 	assert_true(comes_true(&r.talk->ready));
 	r.sum = atomic_load(&r.talk->sum);
 	assert_int_equal(cgroup_freeze_write(r.fd, true), 0);
@@ -556,6 +583,7 @@ static void no_more_is_returned_than_wanted_but_for_a_batch(void **state)
 /* Runs beside a reclaim that the rate cap makes last for minutes. */
 struct meddler {
 	_Atomic bool cancel;
+	pthread_t reclaimer;
 	bool thaws; /* else it cancels */
 	bool began;
 };
@@ -567,16 +595,24 @@ static void *meddle(void *arg)
 
 	for (uint64_t end = now_ns() + DEADLINE_NS; now_ns() < end && !m->began; usleep(1000))
 		m->began = memory_of_processes(r.fd, &use) == 0 && use.swap_bytes > 0;
-	if (m->thaws)
+	if (m->thaws) {
 		cgroup_freeze_write(r.fd, false);
-	else
+	} else {
 		atomic_store(&m->cancel, true);
+		pthread_kill(m->reclaimer, SIGUSR1);
+	}
 	return NULL;
+}
+
+static void on_signal(int number)
+{
+	(void)number;
 }
 
 static void meddled(bool thaws)
 {
-	struct meddler m = {.thaws = thaws};
+	struct sigaction interrupt = {.sa_handler = on_signal};
+	struct meddler m = {.thaws = thaws, .reclaimer = pthread_self()};
 	struct reclaim_options o = {
 	    .want_bytes = RECLAIM_ALL,
 	    .swap = true,
@@ -588,6 +624,7 @@ static void meddled(bool thaws)
 	pthread_t thread;
 
 	need_frozen_function();
+	sigaction(SIGUSR1, &interrupt, NULL);
 	assert_int_equal(pthread_create(&thread, NULL, meddle, &m), 0);
 	assert_int_equal(reclaim_run(r.fd, id_of(r.fd), &o, &got), 0);
 	assert_int_equal(pthread_join(thread, NULL), 0);
@@ -626,6 +663,29 @@ static void a_running_function_is_not_touched(void **state)
 	assert_true(use.anon_bytes >= ANON_BYTES);
 }
 
+static void a_squeeze_takes_from_a_frozen_function(void **state)
+{
+	struct reclaim_options o = {.want_bytes = 16 * MB, .swap = true};
+	struct reclaim_job job = {.options = &o};
+	uint64_t before, after;
+	char high[32];
+
+	(void)state;
+	need_frozen_function();
+	if (memory_current(r.fd, &before) < 0) {
+		print_message("skipped: needs the memory controller in cgroup2\n");
+		skip();
+	}
+	job.dirfd = r.fd;
+	pace_init(&job.pace, o.want_bytes, 0, 0, now_ns());
+	assert_int_equal(reclaim_by_squeeze(&job), 0);
+	assert_int_equal(memory_current(r.fd, &after), 0);
+	assert_true(before - after >= 12 * MB);
+	assert_true(read_file_at(r.fd, "memory.high", high, sizeof(high)) > 0);
+	assert_string_equal(high, "max\n");
+	assert_intact_after_thaw();
+}
+
 #define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_base, remove_base)
 #define IN_A_CGROUP(test) cmocka_unit_test_setup_teardown(test, make_real, drop_real)
 
@@ -651,6 +711,7 @@ int main(void)
 	    IN_A_CGROUP(a_cancel_ends_it_before_the_next_batch),
 	    IN_A_CGROUP(a_thaw_ends_it_before_the_next_batch),
 	    IN_A_CGROUP(a_running_function_is_not_touched),
+	    IN_A_CGROUP(a_squeeze_takes_from_a_frozen_function),
 	};
 
 	return cmocka_run_group_tests(tests, make_swap, drop_swap);
