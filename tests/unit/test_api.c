@@ -67,7 +67,9 @@ static void visit_one(const char *name, api_function_fn visit, void *arg)
 	     .cost_s = 100,
 	     .cost_gb_s = NAN},
 	};
+	struct measures measures = {};
 	const struct snapshot_function f = {.name = name,
+					    .measures = &measures,
 					    .policy = "fixed:2s",
 					    .policy_from = "config",
 					    .mode = "manage",
@@ -86,6 +88,7 @@ static void visit_one(const char *name, api_function_fn visit, void *arg)
 					    .instances = instances,
 					    .n_instances = 2};
 
+	measure_add(&measures, MEASURE_THAW_S, 0.25);
 	visit(&f, arg);
 }
 
@@ -399,7 +402,7 @@ static void functions_have_the_shape_that_scripts_depend_on(void **state)
 static void one_function_comes_with_its_histogram(void **state)
 {
 	struct reply *r = ask("GET", "/v1/functions/resize-a", NULL);
-	const json_t *h = json_object_get(r->json, "histogram");
+	const json_t *h = json_object_get(r->json, "histogram"), *m;
 
 	(void)state;
 	assert_int_equal(r->status, 200);
@@ -407,6 +410,12 @@ static void one_function_comes_with_its_histogram(void **state)
 	assert_int_equal(json_array_size(json_object_get(h, "bins")), 3);
 	assert_int_equal(json_integer_value(json_object_get(h, "nbins")), 5);
 	assert_int_equal(json_integer_value(json_object_get(h, "s2")), 25);
+	m = json_object_get(r->json, "measures");
+	assert_int_equal(json_object_size(m), MEASURES);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(m, "thaw_s"), "count")),
+			 1);
+	assert_true(json_real_value(json_object_get(json_object_get(m, "thaw_s"), "p90")) == 0.25);
+	assert_true(json_is_null(json_object_get(json_object_get(m, "cold_s"), "p50")));
 	done(r);
 }
 

@@ -50,7 +50,10 @@ static const struct {
      "\"idle_s\":null,\"instances\":[{\"tier\":\"warm\"},{\"tier\":\"running\"}]}]}"},
     {"GET /v1/functions/resize-a ", "200 OK",
      "{" FUNCTION_FIELDS ",\"histogram\":{\"bin_s\":60.0,\"nbins\":240,\"bins\":[0,700,89],"
-     "\"s1\":789,\"oob\":0}}"},
+     "\"s1\":789,\"oob\":0},\"measures\":{"
+     "\"reclaimed_bytes\":{\"count\":3,\"p50\":1048576.0,\"p90\":2097152.0},"
+     "\"thaw_s\":{\"count\":41,\"p50\":0.00007,\"p90\":0.0002},"
+     "\"cold_s\":{\"count\":0,\"p50\":null,\"p90\":null}}}"},
     {"GET /v1/functions/shop%2Fcart ", "200 OK", "{\"name\":\"shop/cart\"}"},
     {"GET /v1/functions/", "404 Not Found",
      "{\"error\":{\"code\":\"no-such-function\",\"message\":\"no function is called 'resize'\","
@@ -63,6 +66,10 @@ static const struct {
     {"GET /v1/status ", "200 OK",
      "{\"version\":\"0.1.0\",\"mode\":\"manage\",\"pid\":812,\"uptime_s\":3600,\"cpu_s\":1.8,"
      "\"totals\":{\"functions\":2,\"instances\":3,\"frozen\":1},"
+     "\"memory\":{\"idle_bytes\":104857600.0,\"budget_bytes\":1073741824.0,"
+     "\"swapped_bytes\":52428800.0,\"swap_budget_bytes\":2147483648.0,\"returned_bytes\":1048576.0,"
+     "\"evictions\":3,\"prewarms_hit\":30,\"prewarms_early\":2,\"prewarms_wasted\":4,"
+     "\"pressure_some\":0.125,\"why_no_pressure\":\"pressure = off\"},"
      "\"guard\":{\"alive\":false},\"wake\":{\"fifo\":false,\"why_not_fifo\":\"no CAP_SYS_NICE\"},"
      "\"hooks\":[{\"name\":\"ingress\",\"attached\":true,\"run_count\":10,\"run_time_ns\":2500},"
      "{\"name\":\"sk_data_ready\",\"attached\":false,\"why_not\":\"kernel too old\"}],"
@@ -255,6 +262,10 @@ static void show_draws_windows_histogram_and_instances(void **state)
 	expect(s, "show resize-a", CLI_OK, "from 54s on after the last end (histogram)", "");
 	expect(s, "show resize-a", CLI_OK, "H head (5%) 1m   M median 2m   T tail (99%) 3m", "");
 	expect(s, "show resize-a", CLI_OK, "held: a shell entered", "");
+	expect(s, "show resize-a", CLI_OK,
+	       "  memory, reclaimed                    1.0M     2.0M       3\n"
+	       "  thaw                                 70us    200us      41\n\n",
+	       "");
 	expect(s, "show shop/cart", CLI_OK, "shop/cart", "");
 }
 
@@ -273,6 +284,12 @@ static void status_tells_what_is_wrong_or_off(void **state)
 	const char *s = socket_of(state);
 
 	expect(s, "status", CLI_OK, "NOT WATCHING", "");
+	expect(s, "status", CLI_OK,
+	       "100M kept by idle instances of 1.0G at most, 50.0M in swap of 2.0G at most; "
+	       "1.0M returned, 3 killed",
+	       "");
+	expect(s, "status", CLI_OK, "30 hit, 2 early, 4 wasted", "");
+	expect(s, "status", CLI_OK, "12% of the last 10 s; not listened to: pressure = off", "");
 	expect(s, "status", CLI_OK, "not SCHED_FIFO (no CAP_SYS_NICE)", "");
 	expect(s, "status", CLI_OK, "on   10 runs, 250 ns each", "");
 	expect(s, "status", CLI_OK, "off: kernel too old", "");

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/measure.h"
 #include "hearth/policy.h"
 
 struct snapshot_instance {
@@ -100,6 +101,7 @@ struct snapshot_function {
 	size_t n_shadows;                      /* 0: no shadow policy is configured */
 	double shadow_since_s;                 /* when their counters began */
 	double cold_cost_s;                    /* what a cold start is worth */
+	const struct measures *measures;       /* of its tiers */
 };
 
 struct snapshot_hook {
@@ -159,6 +161,21 @@ struct snapshot_status {
 		uint64_t count;
 		const char *why_not_fifo; /* NULL if fifo */
 	} wake;
+	struct {
+		double idle_bytes;     /* RAM that idle instances keep, zram and zswap included */
+		double budget_bytes;   /* NAN: no limit */
+		double returned_bytes; /* by all reclaims of this run */
+		double swapped_bytes;  /* of instances, uncompressed */
+		double swap_budget_bytes; /* 0: there is no swap, or swap = no */
+		uint64_t reclaimed;       /* instances whose memory is given back now */
+		uint64_t evictions;       /* instances killed by us */
+		uint64_t prewarms_hit;    /* a request came in the window they were made for */
+		uint64_t prewarms_early;  /* ... before they were done */
+		uint64_t prewarms_wasted; /* none came */
+		uint64_t pressure_events;
+		double pressure_some, pressure_full; /* share of the last 10 s; NAN: unknown */
+		const char *why_no_pressure;         /* NULL: listening */
+	} memory;
 	const struct snapshot_hook *hooks;
 	size_t n_hooks;
 	const struct snapshot_drop *drops;

@@ -203,6 +203,21 @@ static void put_learned(struct builder *b, const struct snapshot_function *f)
 	put_real(b, "memory_bytes", f->memory_bytes);
 }
 
+static json_t *measures_json(const struct measures *m)
+{
+	struct builder b = {json_object()};
+
+	for (int w = 0; m && w < MEASURES; w++) {
+		struct builder row = {json_object()};
+
+		put_int(&row, "count", measure_count(m, w));
+		put_real(&row, "p50", measure_quantile(m, w, 0.5));
+		put_real(&row, "p90", measure_quantile(m, w, 0.9));
+		put(&b, measure_name(w), row.o);
+	}
+	return b.o;
+}
+
 json_t *snapshot_function_json(const struct snapshot_function *f, bool with_histogram)
 {
 	struct builder b = {json_object()};
@@ -224,6 +239,7 @@ json_t *snapshot_function_json(const struct snapshot_function *f, bool with_hist
 	if (with_histogram) {
 		put(&b, "histogram", histogram_json(f));
 		put(&b, "shadow", snapshot_shadow_json(f));
+		put(&b, "measures", measures_json(f->measures));
 	}
 	return b.o;
 }
@@ -244,6 +260,27 @@ static json_t *totals_json(const struct snapshot_status *s)
 	put_int(&b, "wakes", s->totals.wakes);
 	put_int(&b, "freeze_failures", s->totals.freeze_failures);
 	put_int(&b, "foreign_freezes", s->totals.foreign_freezes);
+	return b.o;
+}
+
+static json_t *memory_json(const struct snapshot_status *s)
+{
+	struct builder b = {json_object()};
+
+	put_real(&b, "idle_bytes", s->memory.idle_bytes);
+	put_real(&b, "budget_bytes", s->memory.budget_bytes);
+	put_real(&b, "returned_bytes", s->memory.returned_bytes);
+	put_real(&b, "swapped_bytes", s->memory.swapped_bytes);
+	put_real(&b, "swap_budget_bytes", s->memory.swap_budget_bytes);
+	put_int(&b, "reclaimed", s->memory.reclaimed);
+	put_int(&b, "evictions", s->memory.evictions);
+	put_int(&b, "prewarms_hit", s->memory.prewarms_hit);
+	put_int(&b, "prewarms_early", s->memory.prewarms_early);
+	put_int(&b, "prewarms_wasted", s->memory.prewarms_wasted);
+	put_int(&b, "pressure_events", s->memory.pressure_events);
+	put_real(&b, "pressure_some", s->memory.pressure_some);
+	put_real(&b, "pressure_full", s->memory.pressure_full);
+	put_text(&b, "why_no_pressure", s->memory.why_no_pressure);
 	return b.o;
 }
 
@@ -350,6 +387,7 @@ json_t *snapshot_status_json(const struct snapshot_status *s)
 	put_text(&b, "attach", s->attach);
 	put_bool(&b, "adopted", s->adopted);
 	put(&b, "totals", totals_json(s));
+	put(&b, "memory", memory_json(s));
 	put(&b, "guard", guard_json(s));
 	put(&b, "wake", wake_json(s));
 	put(&b, "hooks", hooks_json(s));

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/psi.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
 #include "lib/memory.h"
+#include "lib/swap.h"
 #include "lib/util.h"
 
 /* Unix time of a monotonic moment; NAN for "never". */
@@ -240,6 +242,7 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	out.n_shadows =
 	    shadow_view(fn->shadow, engine_policy_time(a, now), shadows, &out.shadow_since_s);
 	out.cold_cost_s = ns_to_s(fn->settings.cold_cost_ns);
+	out.measures = &fn->measures;
 	visit(&out, arg);
 	return 0;
 }
@@ -310,6 +313,32 @@ static void view_totals(struct agent *a, struct snapshot_status *out)
 	out->totals.foreign_freezes = a->foreign_freezes;
 }
 
+/* Swapped is what the last looks at the instances found. */
+static void view_memory(struct agent *a, struct snapshot_status *out)
+{
+	const struct memory_settings *m = &a->config->memory;
+	struct swap_use swap = {};
+	struct psi_use psi;
+	struct instance *inst, *tmp, *all = registry_instances(a->registry);
+
+	out->memory.budget_bytes = (double)config_amount_bytes(&m->budget, memory_total());
+	if (out->memory.budget_bytes == 0)
+		out->memory.budget_bytes = NAN;
+	if (m->swap && swap_read("/proc", "/sys", &swap) == 0)
+		out->memory.swap_budget_bytes =
+		    (double)config_amount_bytes(&m->swap_budget, swap.total_bytes);
+	HASH_ITER (hh, all, inst, tmp) {
+		out->memory.reclaimed += inst->reclaimed;
+		out->memory.swapped_bytes += (double)inst->swap_bytes;
+	}
+	out->memory.why_no_pressure = m->pressure > 0 ? NULL : "pressure = off";
+	out->memory.pressure_some = out->memory.pressure_full = NAN;
+	if (psi_read(PSI_MEMORY, &psi) == 0) {
+		out->memory.pressure_some = psi.some.avg10;
+		out->memory.pressure_full = psi.full.avg10;
+	}
+}
+
 static size_t view_hooks(struct agent *a, struct snapshot_hook *hooks,
 			 struct snapshot_notice *notices, size_t *n_notices)
 {
@@ -353,6 +382,7 @@ void view_status(void *ctx, api_status_fn visit, void *arg)
 	out.attach = a->attach;
 	out.adopted = kernel_adopted(a->kernel);
 	view_totals(a, &out);
+	view_memory(a, &out);
 	out.guard.pid = a->guard_pid;
 	out.guard.alive = guard_alive(a->guard, a->guard_pid, a->guard_pidfd) == GUARD_WATCHING;
 	out.guard.thaw_epoch = guard_table_epoch(a->guard);

@@ -69,6 +69,36 @@ static void draw_totals(struct pen *pen, const json_t *t)
 		  format_count(field_number(t, "foreign_freezes"), d));
 }
 
+static void draw_memory(struct pen *pen, const json_t *m)
+{
+	double budget = field_number(m, "budget_bytes"), some = field_number(m, "pressure_some");
+	char a[FORMAT_TEXT], b[FORMAT_TEXT], c[FORMAT_TEXT], d[FORMAT_TEXT];
+	const char *why_not = field_text(m, "why_no_pressure");
+
+	label(pen, "memory");
+	pen_print(pen, STYLE_PLAIN, "%s kept by idle instances",
+		  format_bytes(field_number(m, "idle_bytes"), a));
+	if (!isnan(budget))
+		pen_print(pen, STYLE_PLAIN, " of %s at most", format_bytes(budget, a));
+	pen_print(pen, STYLE_PLAIN, ", %s in swap of %s at most; %s returned, %s killed\n",
+		  format_bytes(field_number(m, "swapped_bytes"), a),
+		  format_bytes(field_number(m, "swap_budget_bytes"), b),
+		  format_bytes(field_number(m, "returned_bytes"), c),
+		  format_count(field_number(m, "evictions"), d));
+	label(pen, "prewarms");
+	pen_print(pen, STYLE_PLAIN, "%s hit, %s early, %s wasted\n",
+		  format_count(field_number(m, "prewarms_hit"), a),
+		  format_count(field_number(m, "prewarms_early"), b),
+		  format_count(field_number(m, "prewarms_wasted"), c));
+	label(pen, "pressure");
+	pen_print(pen, STYLE_PLAIN, "%s of the last 10 s; ", format_share(some, a));
+	if (*why_not)
+		pen_print(pen, STYLE_WARN, "not listened to: %s\n", why_not);
+	else
+		pen_print(pen, STYLE_PLAIN, "too high %s times\n",
+			  format_count(field_number(m, "pressure_events"), a));
+}
+
 static void draw_threads(struct pen *pen, const json_t *guard, const json_t *wake)
 {
 	bool alive = field_is_true(guard, "alive"), fifo = field_is_true(wake, "fifo");
@@ -150,6 +180,7 @@ static void draw_status(struct pen *pen, const json_t *s)
 
 	draw_agent(pen, s);
 	draw_totals(pen, part(s, "totals"));
+	draw_memory(pen, part(s, "memory"));
 	draw_threads(pen, part(s, "guard"), part(s, "wake"));
 	heading(pen, "Hooks");
 	json_array_foreach (hooks, i, item)

@@ -69,6 +69,56 @@ static void draw_counters(struct pen *pen, const json_t *f)
 		  format_duration(field_number(f, "idle_s"), d));
 }
 
+/* ---- what its tiers cost here */
+
+static void draw_measure(struct pen *pen, const char *name, bool bytes, const json_t *m)
+{
+	const char *(*format)(double v, char *buf) = bytes ? format_bytes : format_duration;
+	char buf[FORMAT_TEXT];
+
+	pen_print(pen, STYLE_PLAIN, "  ");
+	pen_cell(pen, STYLE_PLAIN, name, 32, false);
+	pen_cell(pen, STYLE_PLAIN, format(field_number(m, "p50"), buf), 8, true);
+	pen_cell(pen, STYLE_PLAIN, format(field_number(m, "p90"), buf), 8, true);
+	pen_print(pen, STYLE_PLAIN, "%7s\n", number(m, "count", buf));
+}
+
+/* Those that have samples, in the order of the agent's answer. */
+static void draw_measures(struct pen *pen, const json_t *f)
+{
+	static const struct {
+		const char *key;
+		const char *name;
+	} rows[] = {
+	    {"warm_bytes", "memory, warm"},
+	    {"frozen_bytes", "memory, frozen"},
+	    {"reclaimed_bytes", "memory, reclaimed"},
+	    {"returned_bytes", "returned by a reclaim"},
+	    {"span_s", "busy span, warm"},
+	    {"thaw_s", "thaw"},
+	    {"frozen_wake_s", "longer after frozen"},
+	    {"reclaimed_wake_s", "longer after reclaimed"},
+	    {"prefaulted_wake_s", "longer after reclaimed, restored"},
+	    {"prefault_s", "restore"},
+	    {"cold_s", "cold start"},
+	};
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const json_t *m = json_object_get(json_object_get(f, "measures"), rows[i].key);
+
+		if (!(field_number(m, "count") > 0))
+			continue;
+		if (!any) {
+			heading(pen, "Measured");
+			pen_print(pen, STYLE_DIM, "  %-32s %8s %8s %7s\n", "", "P50", "P90",
+				  "SAMPLES");
+		}
+		any = true;
+		draw_measure(pen, rows[i].name, !!strstr(rows[i].key, "_bytes"), m);
+	}
+}
+
 /* ---- windows and histogram */
 
 static size_t load_windows(const json_t *f, struct hearth_window *windows)
@@ -191,6 +241,7 @@ void show_function(struct pen *pen, const json_t *f)
 	draw_windows(pen, f);
 	draw_counters(pen, f);
 	draw_histogram(pen, f);
+	draw_measures(pen, f);
 	draw_instances(pen, f);
 }
 

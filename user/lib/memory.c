@@ -151,6 +151,11 @@ int memory_read(int dirfd, struct memory_use *out)
 	return rc == -EOPNOTSUPP ? memory_of_processes(dirfd, out) : rc;
 }
 
+uint64_t memory_total(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 uint64_t memory_kept(const struct memory_use *m, const struct swap_use *swap)
 {
 	uint64_t rest = m->swap_bytes - MIN(m->swap_bytes, m->zswapped_bytes);

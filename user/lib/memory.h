@@ -40,6 +40,9 @@ int memory_read(int dirfd, struct memory_use *out);
 int memory_current(int dirfd, uint64_t *bytes);
 int memory_swapped(int dirfd, uint64_t *bytes); /* 0 bytes where the kernel has no swap */
 
+/* The host's RAM, as far as the kernel hands it out. */
+uint64_t memory_total(void);
+
 /* Bytes that a reclaim could return: what is resident and not the kernel's. */
 static inline uint64_t memory_resident(const struct memory_use *m)
 {
