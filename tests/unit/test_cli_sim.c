@@ -159,6 +159,15 @@ static void memory_sizes_and_rankers_are_combined(void **state)
 	assert_string_equal(json_string_value(json_object_get(r, "ranker")), "lfu");
 	assert_true(number(r, "memory_mb") == 100 && number(r, "evictions") == 0);
 	json_decref(r);
+	r = result("sim T -m 64 -r lru,min-residency=9,gdsf,cold-cost,asc --json", 0);
+	assert_string_equal(json_string_value(json_object_get(r, "ranker")), "lru,min-residency=9");
+	json_decref(r);
+	r = result("sim T -m 64 -r lru,min-residency=9,gdsf,cold-cost,asc --json", 1);
+	assert_string_equal(json_string_value(json_object_get(r, "ranker")), "gdsf");
+	json_decref(r);
+	r = result("sim T -m 64 -r lru,min-residency=9,gdsf,cold-cost,asc --json", 2);
+	assert_string_equal(json_string_value(json_object_get(r, "ranker")), "cold-cost,asc");
+	json_decref(r);
 	r = result("sim T -m 64 -M faascache --json", 0);
 	assert_true(number(r, "evictions") == 99 && number(r, "cold_pct") == 100);
 	assert_true(number(r, "warm_pct") == 0 && number(r, "dropped_pct") == 0);
@@ -308,6 +317,37 @@ static void a_fitted_prior_is_what_predictive_starts_from(void **state)
 	json_decref(r);
 }
 
+/* 60 timers of 25 minutes for two days, then 60 like them that are new. */
+static void a_prior_is_learned_on_from_the_apps_of_the_trace(void **state)
+{
+	json_t *as_it_is, *learned;
+	char path[128];
+	FILE *f;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/late.csv", dir);
+	f = fopen(path, "w");
+	fprintf(f, "function,start_ms,mem_mb\n");
+	for (int i = 0; i < 120; i++)
+		for (int app = 0; app < 60; app++)
+			fprintf(f, "%s%d,%d,64\n", i < 116 ? "old" : "new", app,
+				i * 25 * 60000 + app * 1000);
+	fclose(f);
+	as_it_is = result("sim D/late.csv -p predictive --json", 0);
+	learned = result("sim D/late.csv -p predictive --learn-prior --json", 0);
+	assert_true(number(learned, "cold_starts") <= number(as_it_is, "cold_starts") - 50);
+	assert_true(number(learned, "cost_s") < number(as_it_is, "cost_s"));
+	json_decref(as_it_is);
+	json_decref(learned);
+	/* The trace in hours is the trace. */
+	as_it_is = result("sim D/late.csv -p hybrid:240 --json", 0);
+	learned = result("sim D/late.csv -p hybrid:240 --learn-prior --json", 0);
+	assert_true(json_equal(as_it_is, learned));
+	json_decref(as_it_is);
+	json_decref(learned);
+	unlink(path);
+}
+
 static void refuse(const char *line, int status, const char *what)
 {
 	assert_int_equal(hearth(line), status);
@@ -370,6 +410,7 @@ static void wrong_command_lines_are_refused_with_what_is_accepted(void **state)
 	refuse("sim T -c ten", CLI_USAGE, "accepted: a number");
 	refuse("sim T -c 1,,2", CLI_USAGE, "accepted: a number");
 	refuse("sim T -r lru", CLI_USAGE, "--ranker needs --memory");
+	refuse("sim T -A -m 100", CLI_USAGE, "--learn-prior does not go with --memory");
 	refuse("sim T -m 100 -r lruu", CLI_USAGE, "lru");
 	refuse("sim T -M faascache", CLI_USAGE, "needs --memory");
 	refuse("sim T -M vhive", CLI_USAGE, "accepted: default, faascache");
@@ -394,6 +435,7 @@ int main(void)
 	    cmocka_unit_test(a_bar_is_drawn_on_a_terminal_alone_and_taken_away),
 	    cmocka_unit_test(fits_are_described),
 	    cmocka_unit_test(a_fitted_prior_is_what_predictive_starts_from),
+	    cmocka_unit_test(a_prior_is_learned_on_from_the_apps_of_the_trace),
 	    cmocka_unit_test(a_prior_that_is_not_one_is_refused_by_line),
 	    cmocka_unit_test(generated_traces_can_be_replayed),
 	    cmocka_unit_test(wrong_command_lines_are_refused_with_what_is_accepted),

@@ -31,7 +31,8 @@ const struct cli_option cmd_sim_options[] = {
      "keep-alive that one cold start is worth, or a list (default 10)"},
     {'u', "unit", "UNIT", "what is kept warm as one: app or function (default app)"},
     {'m', "memory", "MB", "memory of the host, or a list of sizes"},
-    {'r', "ranker", "SPEC", "who is evicted when memory is short; again for more (default lru)"},
+    {'r', "ranker", "SPEC",
+     "who is evicted when memory is short, or a list; again for more (default lru)"},
     {'M', "model", "NAME", "with --memory: default or faascache"},
     {'Q', "queue", "SECONDS", "with --memory: how long a call may wait for room (default 60)"},
     {'N', "max-invocations", "N", "leave out apps with more invocations"},
@@ -51,7 +52,8 @@ struct sim {
 	struct cli *cli;
 	struct trace_options trace_options;
 	struct replay_options replay;
-	const char *policies[POLICIES_MAX], *rankers[POLICIES_MAX];
+	const char *policies[POLICIES_MAX];
+	char *rankers[POLICIES_MAX];
 	size_t npolicies, nrankers;
 	double costs_min[COSTS_MAX], memories_mb[COSTS_MAX];
 	size_t ncosts, nmemories;
@@ -79,6 +81,40 @@ static int add_spec(struct cli *cli, const char *specs[], size_t *n)
 	if (*n == POLICIES_MAX)
 		return cli_usage(cli, "more than %d specs of one kind", POLICIES_MAX);
 	specs[(*n)++] = cli->arg;
+	return CLI_OK;
+}
+
+static bool names_ranker(const char *spec)
+{
+	size_t n;
+	const struct hearth_ranker_info *known = hearth_ranker_list(&n);
+
+	for (size_t i = 0; i < n; i++)
+		if (!strncmp(spec, known[i].name, strlen(known[i].name)) &&
+		    strchr(",", spec[strlen(known[i].name)]))
+			return true;
+	return false;
+}
+
+/* A comma ends a spec if the name of a ranker follows; else it leads to an option of this one. */
+static int add_rankers(struct sim *s)
+{
+	const char *from = s->cli->arg, *comma = from;
+
+	while ((comma = strchrnul(comma, ','))) {
+		bool last = !*comma;
+
+		if (!last && !names_ranker(++comma))
+			continue;
+		if (s->nrankers == POLICIES_MAX)
+			return cli_usage(s->cli, "more than %d rankers", POLICIES_MAX);
+		s->rankers[s->nrankers] = strndup(from, comma - from - !last);
+		if (!s->rankers[s->nrankers++])
+			return cli_error(s->cli, "out of memory");
+		if (last)
+			break;
+		from = comma;
+	}
 	return CLI_OK;
 }
 
@@ -132,7 +168,7 @@ static int one_option(struct sim *s, int c)
 	case 'p':
 		return add_spec(s->cli, s->policies, &s->npolicies);
 	case 'r':
-		return add_spec(s->cli, s->rankers, &s->nrankers);
+		return add_rankers(s);
 	case 'u':
 	case 'M':
 		return word_option(s, c);
@@ -172,15 +208,16 @@ static int read_options(struct sim *s)
 		return cli_usage(s->cli, "--model faascache needs --memory");
 	if (s->faascache && s->npolicies)
 		return cli_usage(s->cli, "--model faascache has no windows: it takes no --policy");
-	return CLI_OK;
+	if (!s->nmemories || s->nrankers)
+		return CLI_OK;
+	s->cli->arg = "lru";
+	return add_rankers(s);
 }
 
 static void fill_defaults(struct sim *s)
 {
 	if (!s->ncosts)
 		s->costs_min[s->ncosts++] = COLD_COST_S / MINUTE_S;
-	if (s->nmemories && !s->nrankers)
-		s->rankers[s->nrankers++] = "lru";
 	if (s->npolicies)
 		return;
 	if (s->nmemories) /* until evicted: the ranker is what is compared */
@@ -360,8 +397,10 @@ static void sim_free(struct sim *s)
 {
 	bar_stop(s->bar); /* if memory ran out in between */
 	trace_close(s->trace);
-	for (size_t i = 0; i < POLICIES_MAX; i++)
+	for (size_t i = 0; i < POLICIES_MAX; i++) {
 		hearth_ranker_free(s->ranker[i]);
+		free(s->rankers[i]);
+	}
 	for (size_t i = 0; i < SETTINGS_MAX; i++)
 		hearth_policy_free(s->policy[i]);
 	free(s);
