@@ -30,9 +30,10 @@ static inline double hearth_clock_minute(double t_s)
 
 /* The latest gaps of one function, in clock minutes; zeroed for a new one. */
 struct hearth_gaps {
-	double last_s; /* the last arrival; Unix time, or any origin on a full minute */
-	bool waiting;  /* last_s was seen by this ring: the next arrival ends a gap */
-	uint32_t n;    /* gaps ever; the ring holds the latest */
+	double first_s; /* the first arrival ever; 0: not told, or at 0 */
+	double last_s;  /* the last arrival; Unix time, or any origin on a full minute */
+	bool waiting;   /* last_s was seen by this ring: the next arrival ends a gap */
+	uint32_t n;     /* gaps ever; the ring holds the latest */
 	uint16_t minutes[HEARTH_GAPS];
 };
 
@@ -57,7 +58,11 @@ void hearth_population_wait(struct hearth_population *p, double minutes, bool en
 void hearth_population_prior_add(struct hearth_population *p,
 				 const struct hearth_prior_cell cells[], size_t n, double weight);
 
-/* A function, whose weight halves with every week that it has not been called. */
+/*
+ * A function. Its weight grows to 1 over the day in which it is first seen, for until
+ * then only short waits can be known to have ended; and halves with every week that it
+ * is not called.
+ */
 void hearth_population_add(struct hearth_population *p, const struct hearth_gaps *g, double now_s);
 
 /* The estimate; cells has room for HEARTH_PRIOR_MINUTES. How many it has. */

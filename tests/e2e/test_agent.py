@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import zlib
 
 from client import Client, Database, datagram
 from harness import BUILD, Server, World, cgroup2_root, rows, timeout, wait_for
@@ -651,6 +653,19 @@ def write_prior(world, minute):
     return table
 
 
+def rewrite_state(world, change):
+    """Changes every function of the state file of an agent that is not running."""
+    file = world.agent.state / "state.json"
+    head, rest = file.read_text().split("\n", 1)
+    lines = rest.removesuffix("\n]}\n").split(",\n")
+    functions = [json.loads(line) for line in lines]
+    for function in functions:
+        change(function)
+    rest = "\n" + ",\n".join(json.dumps(f, separators=(",", ":")) for f in functions) + "\n]}\n"
+    head = re.sub(r'"crc32":"[0-9a-f]{8}"', f'"crc32":"{zlib.crc32(rest.encode()):08x}"', head)
+    file.write_text(head + rest)
+
+
 def opens_s(world, name):
     """When its first window opens, counted from the last end; None: never."""
     return next((open_s for open_s, _ in world.function(name)["windows"]), None)
@@ -694,10 +709,20 @@ def test_the_prior_learns_from_other_functions_and_survives_a_restart():
         world.wait_counts("new", 1, 0)
         assert decide_again() >= 29 * 60
         learn(busy, 10)  # gaps within a minute
-        wait_for(lambda: decide_again() == 0, 10, "an arrival within the minute is likely enough")
+        wait_for(lambda: world.function("busy")["it_count"] == 9, 5, "nine idle times learned")
+        assert decide_again() >= 29 * 60  # all known for moments only
+        world.agent.stop()
+        rewrite_state(world, lambda function: function.update(first_seen_s=function["first_seen_s"] - 86400))
+        world.agent.start()
+        assert decide_again() == 0  # an arrival within the minute is likely enough
+        world.agent.stop()
+        rewrite_state(world, lambda function: function.pop("gaps", None))  # a file of an earlier version
+        world.agent.start()
+        assert decide_again() >= 29 * 60
         world.agent.stop()
         world.agent.start()
-        assert decide_again() == 0
+        learn(busy, 10)
+        wait_for(lambda: decide_again() == 0, 10, "the prior is renewed while it runs")
         world.config["policy"]["learn_prior"] = "no"
         world.agent.write_config(world.config)
         world.agent.process.send_signal(signal.SIGHUP)

@@ -317,6 +317,7 @@ static bool read_gaps(const json_t *o, struct state_function *f)
 	const json_t *a = json_object_get(o, "gaps"), *v;
 	size_t i;
 
+	f->gaps.first_s = f->first_seen_s;
 	f->gaps.last_s = f->last_seen_s;
 	if (!a)
 		return true;

@@ -4,6 +4,7 @@
 
 #define LONGER        HEARTH_PRIOR_MINUTES
 #define HALF_LIFE_S   (7 * 24 * 3600.0) /* of a silent function's weight */
+#define FULL_S        (24 * 3600.0)     /* the longest wait that a prior tells apart */
 #define AT_RISK_LEAST 1e-9              /* what rounding leaves of nothing is nothing */
 
 void hearth_gaps_arrive(struct hearth_gaps *g, double t_s)
@@ -12,6 +13,8 @@ void hearth_gaps_arrive(struct hearth_gaps *g, double t_s)
 
 	if (!isfinite(t_s))
 		return;
+	if (!g->waiting && !g->n && g->first_s == 0)
+		g->first_s = t_s;
 	if (g->waiting && gap >= 0) /* a clock that was set back teaches nothing */
 		g->minutes[g->n++ % HEARTH_GAPS] = (uint16_t)fmin(gap, LONGER);
 	g->waiting = true;
@@ -93,8 +96,9 @@ void hearth_population_prior_add(struct hearth_population *p,
 void hearth_population_add(struct hearth_population *p, const struct hearth_gaps *g, double now_s)
 {
 	unsigned int held = hearth_gaps_held(g), n = held + g->waiting;
+	double known = fmin(1, fmax(0, now_s - g->first_s) / FULL_S);
 	double silent_s = fmax(0, now_s - g->last_s);
-	double weight = n ? exp(-M_LN2 * silent_s / HALF_LIFE_S) / n : 0;
+	double weight = n ? known * exp(-M_LN2 * silent_s / HALF_LIFE_S) / n : 0;
 
 	if (!isfinite(weight))
 		return;
