@@ -11,15 +11,10 @@
 
 static void use_as_it_is(struct registry *r)
 {
-	const struct prior *configured = r->config->prior;
-	const struct hearth_prior_cell *cells;
-
-	if (configured) {
-		r->prior = *configured;
-		return;
-	}
-	cells = hearth_policy_prior(&r->prior.n);
-	memcpy(r->prior.cells, cells, r->prior.n * sizeof(*cells));
+	if (r->config->prior)
+		r->prior = *r->config->prior;
+	else
+		prior_built_in(&r->prior);
 }
 
 static void learn_on(struct registry *r)

@@ -40,6 +40,7 @@ const struct cli_option cmd_sim_options[] = {
     {'d', "durations", NULL, "executions take their time (default: none)"},
     {'L', "load-cost", "SECONDS", "cost of each load ahead of an arrival (default 0)"},
     {'R', "prior", "FILE", "what predictive starts from, as written by hearth fit --prior"},
+    {'A', "learn-prior", NULL, "learn that on from the apps of the trace, hour by hour"},
     {'l', "lenient", NULL, "skip bad rows and count them"},
     {'a', "per-app", "FILE", "write the results of each app as CSV"},
     {'P', "plot", "FILE", "draw costs and cold starts, as .svg or .png (needs gnuplot)"},
@@ -58,7 +59,7 @@ struct sim {
 	double costs_min[COSTS_MAX], memories_mb[COSTS_MAX];
 	size_t ncosts, nmemories;
 	double load_cost_s, queue_s;
-	bool faascache;
+	bool faascache, learn_prior;
 	const char *per_app, *plot, *prior_file;
 	struct prior prior;
 	/* One of each per setting: */
@@ -181,6 +182,9 @@ static int one_option(struct sim *s, int c)
 	case 'a':
 		s->per_app = s->cli->arg;
 		return CLI_OK;
+	case 'A':
+		s->learn_prior = true;
+		return CLI_OK;
 	case 'R':
 		s->prior_file = s->cli->arg;
 		return CLI_OK;
@@ -202,6 +206,8 @@ static int read_options(struct sim *s)
 			return CLI_USAGE;
 	if (c == CLI_STOP)
 		return CLI_USAGE;
+	if (s->learn_prior && s->nmemories)
+		return cli_usage(s->cli, "--learn-prior does not go with --memory");
 	if (s->nrankers && !s->nmemories)
 		return cli_usage(s->cli, "--ranker needs --memory");
 	if (s->faascache && !s->nmemories)
@@ -254,8 +260,7 @@ static int add_policy(struct sim *s, const char *spec, double cold_cost_s,
 {
 	if (hearth_policy_parse(spec, cold_cost_s, slot, s->err, sizeof(s->err)))
 		return cli_usage(s->cli, "%s", s->err);
-	if (s->prior_file)
-		hearth_policy_set_prior(*slot, s->prior.cells, s->prior.n);
+	hearth_policy_set_prior(*slot, s->prior.cells, s->prior.n);
 	if (!s->nmemories)
 		return add_setting(s, spec, *slot, cold_cost_s, 0, 0);
 	if (hearth_policy_needs(*slot))
@@ -274,6 +279,8 @@ static int make_settings(struct sim *s)
 
 	if (s->prior_file && prior_read(s->prior_file, &s->prior, s->err, sizeof(s->err)))
 		return cli_error(s->cli, "%s", s->err);
+	if (!s->prior_file)
+		prior_built_in(&s->prior);
 	for (size_t r = 0; r < s->nrankers; r++)
 		if (hearth_ranker_parse(s->rankers[r], &s->ranker[r], s->err, sizeof(s->err)))
 			return cli_usage(s->cli, "%s", s->err);
@@ -363,11 +370,24 @@ static int without_bar(struct sim *s, int rc)
 	return rc;
 }
 
+static void learned(const struct prior *prior, void *arg)
+{
+	struct sim *s = arg;
+
+	for (size_t i = 0; i < s->n; i++)
+		hearth_policy_set_prior(s->policy[i], prior->cells, prior->n);
+}
+
 static int run_windows(struct sim *s)
 {
 	struct replay *r;
 	int status = CLI_OK;
 
+	if (s->learn_prior) {
+		s->replay.learn_from = &s->prior;
+		s->replay.learned = learned;
+		s->replay.learned_arg = s;
+	}
 	if (replay_new((const struct hearth_policy *const *)s->policy, s->n, &s->replay, &r))
 		return cli_error(s->cli, "out of memory");
 	if (without_bar(s, replay_run(r, s->trace)))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,15 @@
 #include "sim/parallel.h"
 #include "sim/replay.h"
 
+#define HOUR_S 3600.0
+
 struct replay {
 	const struct hearth_policy *const *policies;
 	size_t npolicies;
 	struct replay_options options;
-	struct lane **lanes; /* [unit * npolicies + policy] */
-	size_t units;        /* lanes there is room for */
+	struct lane **lanes;      /* [unit * npolicies + policy] */
+	struct hearth_gaps *gaps; /* [unit], if the prior is learned on */
+	size_t units;             /* lanes there is room for */
 	/* One block: */
 	const struct trace_unit *info;
 	const struct trace_block *block;
@@ -29,6 +33,7 @@ struct replay {
 /* A unit's slice of the block; the long ones first, so that no thread is left with one. */
 struct work {
 	uint32_t slice;
+	uint32_t from, to; /* runs of the slice that are next */
 	uint64_t arrivals;
 };
 
@@ -53,6 +58,7 @@ void replay_free(struct replay *r)
 	for (size_t i = 0; i < r->units * r->npolicies; i++)
 		lane_free(r->lanes[i]);
 	free(r->lanes);
+	free(r->gaps);
 	free(r->work);
 	free(r);
 }
@@ -76,29 +82,40 @@ static struct lane *lane_of(struct replay *r, uint32_t unit, size_t policy)
 	return *slot;
 }
 
-static void feed(struct replay *r, const struct trace_slice *s, size_t policy)
+/* A work is given to each policy and, after them, to the gaps. */
+static void feed(struct replay *r, const struct work *w, size_t policy)
 {
-	const struct hearth_policy *p = r->policies[policy];
-	struct lane *l = lane_of(r, s->unit, policy);
+	const struct trace_slice *s = &r->block->slices[w->slice];
+	bool learns = policy == r->npolicies;
+	const struct hearth_policy *p = learns ? NULL : r->policies[policy];
+	struct lane *l = learns ? NULL : lane_of(r, s->unit, policy);
 	struct spread spread;
 	double t_s;
 
-	for (uint32_t k = 0; l && k < s->n; k++) {
+	for (uint32_t k = w->from; (l || learns) && k < w->to; k++) {
 		const struct trace_run *run = &r->block->runs[s->first + k];
 		double busy_s = r->options.durations ? run->busy_s : 0;
 
 		spread_start(&spread, &r->options.spread, r->info[s->unit].name, run,
 			     r->block->span_s);
 		while (spread_next(&spread, &t_s))
-			lane_arrive(l, p, t_s, busy_s);
+			if (l)
+				lane_arrive(l, p, t_s, busy_s);
+			else
+				hearth_gaps_arrive(&r->gaps[s->unit], t_s);
 	}
+}
+
+static size_t feeds(const struct replay *r)
+{
+	return r->npolicies + (r->options.learn_from != NULL);
 }
 
 static void feed_one(void *arg, size_t i)
 {
 	struct replay *r = arg;
 
-	feed(r, &r->block->slices[r->work[i / r->npolicies].slice], i % r->npolicies);
+	feed(r, &r->work[i / feeds(r)], i % feeds(r));
 	progress_piece(r->progress);
 }
 
@@ -112,10 +129,18 @@ static void finish_one(void *arg, size_t i)
 
 static int more_units(struct replay *r, size_t n)
 {
+	struct hearth_gaps *gaps;
 	struct lane **grown;
 
 	if (n <= r->units)
 		return 0;
+	if (r->options.learn_from) {
+		gaps = realloc(r->gaps, n * sizeof(*gaps));
+		if (!gaps)
+			return -ENOMEM;
+		memset(gaps + r->units, 0, (n - r->units) * sizeof(*gaps));
+		r->gaps = gaps;
+	}
 	grown = realloc(r->lanes, n * r->npolicies * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
@@ -155,6 +180,69 @@ static int list_work(struct replay *r, const struct trace_block *b)
 	if (r->nwork) /* qsort wants an array even for nothing */
 		qsort(r->work, r->nwork, sizeof(*r->work), work_order);
 	return 0;
+}
+
+/* ---- a block, at once or hour by hour */
+
+static const struct trace_run *run_at(const struct replay *r, const struct work *w, uint32_t k)
+{
+	const struct trace_slice *s = &r->block->slices[w->slice];
+
+	return k < s->n ? &r->block->runs[s->first + k] : NULL;
+}
+
+/* When the hour of the next run ends; INFINITY: there is none. */
+static double next_hour(const struct replay *r)
+{
+	double next_s = INFINITY;
+
+	for (size_t i = 0; i < r->nwork; i++) {
+		const struct trace_run *run = run_at(r, &r->work[i], r->work[i].to);
+
+		if (run)
+			next_s = fmin(next_s, run->t_s);
+	}
+	return HOUR_S * (floor(next_s / HOUR_S) + 1);
+}
+
+static void cut(struct replay *r, double end_s)
+{
+	for (size_t i = 0; i < r->nwork; i++) {
+		struct work *w = &r->work[i];
+		const struct trace_run *run;
+
+		w->from = w->to;
+		while ((run = run_at(r, w, w->to)) && run->t_s < end_s)
+			w->to++;
+	}
+}
+
+static void learn_on(struct replay *r, double now_s)
+{
+	const struct prior *from = r->options.learn_from;
+	struct hearth_population population = {0};
+	struct prior prior = {0};
+
+	hearth_population_prior_add(&population, from->cells, from->n, HEARTH_PRIOR_WEIGHT);
+	for (size_t i = 0; i < r->units; i++)
+		hearth_population_add(&population, &r->gaps[i], now_s);
+	prior.n = hearth_population_estimate(&population, prior.cells);
+	r->options.learned(&prior, r->options.learned_arg);
+}
+
+static void feed_block(struct replay *r)
+{
+	bool learns = r->options.learn_from;
+	double end_s;
+
+	do {
+		end_s = learns ? next_hour(r) : INFINITY;
+		cut(r, end_s);
+		progress_pieces(r->progress, r->nwork * feeds(r));
+		parallel(r->nwork * feeds(r), r->options.threads, feed_one, r);
+		if (!isinf(end_s))
+			learn_on(r, end_s);
+	} while (!r->error && !isinf(end_s));
 }
 
 /* ---- policies that train on the arrivals they are judged by */
@@ -228,8 +316,7 @@ int replay_run(struct replay *r, struct trace *t)
 			rc = list_work(r, r->block);
 		if (rc)
 			return rc;
-		progress_pieces(r->progress, r->nwork * r->npolicies);
-		parallel(r->nwork * r->npolicies, r->options.threads, feed_one, r);
+		feed_block(r);
 		if (r->error)
 			return r->error;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Window policies over a trace: every unit under every policy, on all
- * processors. Units are independent, so the result does not depend on the
- * number of threads. Policies that train on what they are judged by make it
+ * processors. Units are independent within an hour, so the result does not depend
+ * on the number of threads. Policies that train on what they are judged by make it
  * read the trace twice and hold it in memory.
  */
 #ifndef HEARTH_SIM_REPLAY_H
@@ -12,11 +12,19 @@
 
 #include "sim/lane.h"
 #include "sim/spread.h"
+#include "trace/prior.h"
 
 struct replay_options {
 	bool durations; /* executions take their time; else 0 s */
 	struct spread_options spread;
 	unsigned int threads; /* 0: one per processor */
+	/*
+	 * Learn this prior on as hearthd does, every hour of the trace, from the gaps of
+	 * all units so far. NULL: no. `learned` is to hand it to the policies.
+	 */
+	const struct prior *learn_from;
+	void (*learned)(const struct prior *prior, void *arg);
+	void *learned_arg;
 };
 
 struct replay;

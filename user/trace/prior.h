@@ -16,6 +16,8 @@ struct prior {
 	size_t n;
 };
 
+void prior_built_in(struct prior *out);
+
 /* 0 or -errno. */
 int prior_write(const struct prior *prior, size_t apps, FILE *f);
 /* 0, or -errno with a message that names file and line. */
