@@ -32,7 +32,7 @@ struct worker_result {
 	uint32_t slot;
 	uint32_t gen;
 	uint64_t cgid;
-	bool cancelled; /* before it began or in the middle: numbers say how far it came */
+	bool cancelled; /* or thawed, before it began or in the middle: see how far it came */
 	int error;      /* negative errno, 0: none. -ENOENT: the cgroup is gone */
 	uint64_t queued_ns;
 	uint64_t took_ns; /* 0: it never began */

@@ -104,8 +104,8 @@ static void run_reclaim(struct worker *w, struct job *job, bool helper, struct w
 	(void)helper;
 	o.cancel = job->cancel;
 	rc = reclaim_run(job->dirfd, job->result.cgid, &o, &part->reclaim);
-	part->error = rc < 0 ? rc : part->reclaim.error;
-	part->cancelled = rc == 0 && part->reclaim.cancelled;
+	part->cancelled = rc == -EBUSY || part->reclaim.cancelled; /* a thaw came first */
+	part->error = rc < 0 && rc != -EBUSY ? rc : part->reclaim.error;
 }
 
 int worker_reclaim(struct worker *w, uint32_t slot, uint32_t gen, int dirfd, uint64_t cgid,

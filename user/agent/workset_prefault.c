@@ -122,8 +122,10 @@ static void ask_ahead(const struct target *t, const struct region *window)
 }
 
 /*
- * Reads what was gathered. A page that was unmapped meanwhile is skipped: the call
- * stops in front of it, and the next one fails on it at once.
+ * Reads what was gathered, right after the process was seen alive: its pid cannot
+ * be given to another before it was reaped and all other pids were used. A page that
+ * was unmapped meanwhile is skipped: the call stops in front of it, and the next
+ * one fails on it at once.
  */
 static int read_batch(struct run *run, const struct target *t)
 {

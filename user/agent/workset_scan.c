@@ -20,6 +20,9 @@
 
 #define SCAN_REGIONS 256u
 
+/* At most this much in one call, about 1 ms: the process cannot map memory meanwhile. */
+#define SCAN_BYTES (UINT64_C(256) << 20)
+
 /* PAGEMAP_SCAN of <linux/fs.h>, which libc headers older than kernel 6.7 lack. */
 struct scan_region {
 	uint64_t start, end, categories;
@@ -117,10 +120,6 @@ int pages_scan(int pagemap, enum page_kind kind, uint64_t start, uint64_t end,
 
 	if (n != -ENOTTY)
 		return n;
-	if (end - start > WORDS_MAX_BYTES) {
-		*next = end;
-		return 0;
-	}
 	return pages_scan_words(pagemap, kind, start, end, regions, max, next);
 }
 
@@ -153,12 +152,19 @@ void scope_close(struct scope *s)
 	close(s->rootfd);
 }
 
+static int still_there(const struct scope *s)
+{
+	char path[PATH_MAX];
+
+	return cgroup_path_of_fd(s->rootfd, s->dirfd, path, sizeof(path));
+}
+
 /* A path belongs to the cgroup that was opened by it as long as that exists. */
 int scope_check(const struct scope *s, pid_t pid)
 {
 	size_t n = strlen(s->path);
 	char path[PATH_MAX];
-	int rc = cgroup_path_of_fd(s->rootfd, s->dirfd, path, sizeof(path));
+	int rc = still_there(s);
 
 	if (rc < 0)
 		return rc;
@@ -239,13 +245,26 @@ static bool cancelled(const struct recording *rec)
 	return rec->cancel && atomic_load(rec->cancel);
 }
 
+static bool too_large_for_words(int pagemap, uint64_t start, uint64_t end)
+{
+	struct region first;
+	uint64_t next;
+
+	return end - start > WORDS_MAX_BYTES &&
+	       pages_scan_ioctl(pagemap, PAGE_PRESENT, start, start + page_bytes(), &first, 1,
+				&next) == -ENOTTY;
+}
+
 static int record_mapping(struct recording *rec, int pagemap, uint64_t at, uint64_t end)
 {
 	struct region regions[SCAN_REGIONS];
 	int rc = 0;
 
+	if (too_large_for_words(pagemap, at, end))
+		return 0;
 	while (rc == 0 && at < end) {
-		int n = pages_scan(pagemap, rec->kind, at, end, regions, SCAN_REGIONS, &at);
+		uint64_t stop = MIN(end, at + SCAN_BYTES);
+		int n = pages_scan(pagemap, rec->kind, at, stop, regions, SCAN_REGIONS, &at);
 
 		if (n < 0)
 			return n;
@@ -336,6 +355,8 @@ static int record(int dirfd, uint64_t cgid, enum page_kind kind, const _Atomic b
 	rc = set_new(&rec.set);
 	if (rc == 0)
 		rc = cgroup_walk(dirfd, "", record_cgroup, &rec);
+	if (rc == 0)
+		rc = still_there(&rec.scope);
 	scope_close(&rec.scope);
 	if (rc < 0) {
 		workset_free(rec.set);
