@@ -3,8 +3,9 @@
  * HTTP/1 framing (RFC 9112): just enough of a message head to know where the
  * message ends. Reads at most HEAD_MAX bytes of one segment; a head that does
  * not end within is "not parsed" and the caller falls back to `direction`.
- * Names are looked for at line starts, eight bytes at a time. The two parsers are
- * global functions, so that the verifier checks each once and not per call.
+ * Names are looked for at line starts, eight bytes at a time. The parsers are
+ * global functions, so that the verifier checks each once and not per call: that
+ * is what keeps hearthd's start short.
  */
 #ifndef HEARTH_HTTP1_H
 #define HEARTH_HTTP1_H
@@ -53,8 +54,10 @@ static __always_inline bool load_some(const struct __sk_buff *skb, __u32 off, vo
 		return false;
 	if (n >= size)
 		return !bpf_skb_load_bytes(skb, off, to, size);
-	n &= 15; /* size is 16 at most: for the verifier's bounds */
-	return n && !bpf_skb_load_bytes(skb, off, to, n);
+	/* 1 to 15 in any case (size is 16 at most), hidden from clang, for 6.1's verifier to see */
+	asm volatile("" : "+r"(n));
+	n = ((n - 1) & 15) + 1;
+	return !bpf_skb_load_bytes(skb, off, to, n);
 }
 
 /* Decimal value of a header at `off`; -1 if it is not a number we can use. */
@@ -79,27 +82,66 @@ static __always_inline __s64 load_decimal(const struct __sk_buff *skb, __u32 off
 	return -1;
 }
 
-/* A header line that matters starts at `off` and its first word is `w`. */
-__noinline int head_line(struct __sk_buff *skb, __u32 off, __u64 w, struct head *head)
+/* A header line that may matter starts at `off`. */
+__noinline int head_line(struct __sk_buff *skb, __u32 off, struct head *head)
 {
-	__u64 next = 0;
+	__u64 w[2] = {};
 	__s64 value;
 
-	if (!head || bpf_skb_load_bytes(skb, off + 8, &next, sizeof(next)))
+	if (!head || bpf_skb_load_bytes(skb, off, w, sizeof(w)))
 		return 0;
-	if (w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
-		if ((next | LOWER) << 8 != WORD(0, 'l', 'e', 'n', 'g', 't', 'h', ':'))
+	w[0] |= LOWER;
+	w[1] |= LOWER;
+	if (w[0] == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
+		if (w[1] << 8 != WORD(0, 'l', 'e', 'n', 'g', 't', 'h', ':'))
 			return 0;
 		value = load_decimal(skb, off + 15);
 		if (value >= 0) {
 			head->length = value;
 			head->flags |= HEAD_LENGTH;
 		}
-	} else if (w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
-		if ((next | LOWER) == WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'))
+	} else if (w[0] == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
+		if (w[1] == WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'))
 			head->flags |= HEAD_CHUNKED;
-	} else if (w == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e')) {
+	} else if (w[0] == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e')) {
 		head->agent = off + 12; /* "User-Agent: " */
+	}
+	return 0;
+}
+
+/* What of a head is looked at at once; the last word is only read ahead into. */
+struct window {
+	__u64 words[HEAD_WINDOW / 8 + 1];
+};
+
+#define EMPTY_LINE 0x10000
+
+/*
+ * Where in the window the line begins that follows a newline in this word and
+ * matters; with EMPTY_LINE, where the head ends; 0: nothing here. A line that
+ * matters is longer than a word, so there is one at most.
+ */
+__noinline int head_word(const struct window *win, __u32 word)
+{
+	__u32 k;
+
+	if (!win || word >= HEAD_STEP / 8)
+		return 0;
+	for (k = 0; k < 8; k++) {
+		const char *line = (const char *)win->words + word * 8 + k;
+		__u64 w;
+
+		if (*line++ != '\n')
+			continue;
+		__builtin_memcpy(&w, line, 8);
+		if ((w & 0xffff) == ('\r' | '\n' << 8))
+			return (word * 8 + k + 3) | EMPTY_LINE;
+		w |= LOWER;
+		/* Content-Type and its like are no business of ours. */
+		if ((w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') && (line[8] | ' ') == 'l') ||
+		    w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
+		    w == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e'))
+			return word * 8 + k + 1;
 	}
 	return 0;
 }
@@ -110,9 +152,8 @@ __noinline int head_line(struct __sk_buff *skb, __u32 off, __u64 w, struct head 
  */
 __noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct head *head)
 {
-	__u64 window[HEAD_WINDOW / 8 + 1];
-	const char *bytes = (const char *)window;
-	__u32 chunk, i;
+	__u32 chunk, i, at;
+	struct window win;
 
 	if (!head)
 		return 0;
@@ -123,34 +164,22 @@ __noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct he
 			break;
 		if (n > len - base)
 			n = len - base;
-		__builtin_memset(window, 0, sizeof(window));
-		if (n < 4 || n > HEAD_WINDOW || bpf_skb_load_bytes(skb, off + base, window, n))
+		__builtin_memset(&win, 0, sizeof(win));
+		if (n < 4 || n > HEAD_WINDOW || bpf_skb_load_bytes(skb, off + base, win.words, n))
 			break;
-		for (i = 0; i < HEAD_STEP; i++) {
-			__u64 w;
+		for (i = 0; i < HEAD_STEP / 8; i++) {
+			__u64 w = win.words[i] ^ 0x0a0a0a0a0a0a0a0aULL;
 
-			/* Eight bytes without a newline are skipped at once. */
-			if (!(i & 7)) {
-				w = window[i / 8] ^ 0x0a0a0a0a0a0a0a0aULL;
-				if (!((w - 0x0101010101010101ULL) & ~w & 0x8080808080808080ULL)) {
-					i += 7;
-					continue;
-				}
-			}
-			if (bytes[i] != '\n')
+			/* Most words have no newline in them. */
+			if (!((w - 0x0101010101010101ULL) & ~w & 0x8080808080808080ULL))
 				continue;
-			__builtin_memcpy(&w, bytes + i + 1, 8);
-			if ((w & 0xffff) == ('\r' | '\n' << 8)) {
-				head->size = base + i + 3;
+			at = head_word(&win, i);
+			if (at & EMPTY_LINE) {
+				head->size = base + (at & ~EMPTY_LINE);
 				return 0;
 			}
-			w |= LOWER;
-			/* Content-Type and its like are no business of ours. */
-			if ((w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') &&
-			     (bytes[i + 9] | ' ') == 'l') ||
-			    w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
-			    w == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e'))
-				head_line(skb, off + base + i + 1, w, head);
+			if (at)
+				head_line(skb, off + base + at, head);
 		}
 	}
 	return 0;
