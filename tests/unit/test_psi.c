@@ -5,6 +5,8 @@
  * busy processes on one CPU are pressure for certain, on any host.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -13,13 +15,16 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "agent/psi.h"
+#include "lib/cgroup.h"
 #include "lib/clock.h"
 #include "lib/util.h"
 
@@ -212,6 +217,74 @@ static void memory_has_a_trigger_too(void **state)
 	finish(&w, real_trigger(&w, PSI_MEMORY));
 }
 
+/* ---- memory, where cgroup2 has the controller */
+
+#define HOG_BYTES (UINT64_C(64) << 20)
+
+static char cgroup[PATH_MAX];
+
+static int make_cgroup(void **state)
+{
+	char root[PATH_MAX - 32];
+	int fd;
+
+	(void)state;
+	if (cgroup_root_open("/proc", &fd, root, sizeof(root)) < 0)
+		return 0;
+	close(fd);
+	snprintf(cgroup, sizeof(cgroup), "%s/hearth-test-psi-%d", root, getpid());
+	if (mkdir(cgroup, 0755) < 0)
+		cgroup[0] = '\0';
+	return 0;
+}
+
+static int remove_cgroup(void **state)
+{
+	(void)state;
+	return *cgroup ? rmdir(cgroup) : 0;
+}
+
+/* Writes over more memory than its cgroup may have, again and again. */
+static pid_t hog_in(int dirfd)
+{
+	pid_t parent = getpid(), pid = fork();
+	char *p;
+
+	assert_true(pid >= 0);
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent || write_file_at(dirfd, "cgroup.procs", "0") < 0)
+		_exit(1);
+	alarm(DEADLINE_MS / 1000);
+	p = mmap(NULL, HOG_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (uint64_t i = 0;; i = (i + 4096) % HOG_BYTES)
+		p[i]++;
+}
+
+static void a_memory_hog_is_told_of(void **state)
+{
+	_cleanup_close_ int dirfd = *cgroup ? open(cgroup, O_DIRECTORY | O_CLOEXEC) : -1;
+	char path[PATH_MAX + 32];
+	struct psi *p;
+	struct watch w;
+	pid_t hog;
+
+	(void)state;
+	if (dirfd < 0 || write_file_at(dirfd, "memory.high", "8M") < 0) {
+		print_message("skipped: needs the memory controller in cgroup2\n");
+		skip();
+	}
+	snprintf(path, sizeof(path), "%s/memory.pressure", cgroup);
+	p = real_trigger(&w, path);
+	hog = hog_in(dirfd);
+	while (w.events < 2)
+		uv_run(&w.loop, UV_RUN_ONCE);
+	kill(hog, SIGKILL);
+	waitpid(hog, NULL, 0);
+	finish(&w, p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +294,7 @@ int main(void)
 	    cmocka_unit_test(a_trigger_that_cannot_be_has_a_reason),
 	    cmocka_unit_test(a_trigger_tells_of_pressure),
 	    cmocka_unit_test(memory_has_a_trigger_too),
+	    cmocka_unit_test_setup_teardown(a_memory_hog_is_told_of, make_cgroup, remove_cgroup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
