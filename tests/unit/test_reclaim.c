@@ -528,6 +528,14 @@ static void assert_intact_after_thaw(void)
 	assert_int_equal(atomic_load(&r.talk->sum), r.sum);
 }
 
+static bool zswap_is_on(void)
+{
+	struct swap_use swap;
+
+	assert_int_equal(swap_read("/proc", "/sys", &swap), 0);
+	return swap.zswap;
+}
+
 static void a_frozen_function_is_paged_out_and_comes_back(void **state)
 {
 	struct reclaim_options o = {.want_bytes = RECLAIM_ALL, .swap = true};
@@ -548,6 +556,7 @@ static void a_frozen_function_is_paged_out_and_comes_back(void **state)
 	assert_true(got.before.file_bytes - got.after.file_bytes >= FILE_BYTES * 9 / 10);
 	assert_true(got.after.swap_bytes - got.before.swap_bytes >= ANON_BYTES * 9 / 10);
 	assert_in_range(got.kept_bytes, ANON_BYTES / 5, ANON_BYTES * 9 / 10);
+	assert_int_equal(got.after.zswapped_bytes > 0, got.after.accounted && zswap_is_on());
 	assert_true(got.batches > 2);
 	assert_intact_after_thaw();
 }
