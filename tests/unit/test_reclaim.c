@@ -425,6 +425,14 @@ static bool comes_true(_Atomic bool *what)
 	return false;
 }
 
+static bool zswap_is_on(void)
+{
+	struct swap_use swap;
+
+	assert_int_equal(swap_read("/proc", "/sys", &swap), 0);
+	return swap.zswap;
+}
+
 /* Touches its memory only inside its cgroup: what it touched before is not charged to that. */
 static void function(struct talk *talk)
 {
@@ -434,6 +442,8 @@ static void function(struct talk *talk)
 
 	if (!comes_true(&talk->inside))
 		_exit(1);
+	if (zswap_is_on())
+		madvise(words, ANON_BYTES, MADV_NOHUGEPAGE); /* up to 6.12 it refuses large ones */
 	file = map_file();
 	fill(words, ANON_BYTES);
 	atomic_store(&talk->sum, sum_of(words, ANON_BYTES) + (uint64_t)file[FILE_BYTES - 1]);
@@ -526,14 +536,6 @@ static void assert_intact_after_thaw(void)
 	atomic_store(&r.talk->sum_asked, true);
 	assert_true(comes_true(&r.talk->sum_told));
 	assert_int_equal(atomic_load(&r.talk->sum), r.sum);
-}
-
-static bool zswap_is_on(void)
-{
-	struct swap_use swap;
-
-	assert_int_equal(swap_read("/proc", "/sys", &swap), 0);
-	return swap.zswap;
 }
 
 static void a_frozen_function_is_paged_out_and_comes_back(void **state)
