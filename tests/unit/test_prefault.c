@@ -706,6 +706,7 @@ static void await_result(uv_loop_t *loop, unsigned int n)
 	while (n_results < n) {
 		assert_true(now_ns() < deadline);
 		uv_run(loop, UV_RUN_NOWAIT);
+		usleep(1000); /* the worker may be on this processor */
 	}
 }
 
