@@ -109,39 +109,33 @@ __noinline int head_line(struct __sk_buff *skb, __u32 off, struct head *head)
 	return 0;
 }
 
-/* What of a head is looked at at once; the last word is only read ahead into. */
-struct window {
-	__u64 words[HEAD_WINDOW / 8 + 1];
-};
-
-#define EMPTY_LINE 0x10000
+#define EMPTY_LINE 0x100
 
 /*
- * Where in the window the line begins that follows a newline in this word and
- * matters; with EMPTY_LINE, where the head ends; 0: nothing here. A line that
- * matters is longer than a word, so there is one at most.
+ * Where in the first of three words the line begins that follows a newline in
+ * it and matters; with EMPTY_LINE, where the head ends; 0: nothing here. A line
+ * that matters is longer than a word, so there is one at most.
  */
-__noinline int head_word(const struct window *win, __u32 word)
+__noinline int head_word(__u64 first, __u64 second, __u64 third)
 {
 	__u32 k;
 
-	if (!win || word >= HEAD_STEP / 8)
-		return 0;
+#pragma unroll
 	for (k = 0; k < 8; k++) {
-		const char *line = (const char *)win->words + word * 8 + k;
-		__u64 w;
+		__u64 w = k < 7 ? first >> 8 * (k + 1) | second << (56 - 8 * k) : second;
+		__u64 next = k < 7 ? second >> 8 * (k + 1) : third;
 
-		if (*line++ != '\n')
+		if ((first >> 8 * k & 0xff) != '\n')
 			continue;
-		__builtin_memcpy(&w, line, 8);
 		if ((w & 0xffff) == ('\r' | '\n' << 8))
-			return (word * 8 + k + 3) | EMPTY_LINE;
+			return (k + 3) | EMPTY_LINE;
 		w |= LOWER;
 		/* Content-Type and its like are no business of ours. */
-		if ((w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') && (line[8] | ' ') == 'l') ||
+		if ((w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') &&
+		     ((next & 0xff) | ' ') == 'l') ||
 		    w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
 		    w == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e'))
-			return word * 8 + k + 1;
+			return k + 1;
 	}
 	return 0;
 }
@@ -153,7 +147,7 @@ __noinline int head_word(const struct window *win, __u32 word)
 __noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct head *head)
 {
 	__u32 chunk, i, at;
-	struct window win;
+	__u64 window[HEAD_WINDOW / 8 + 1];
 
 	if (!head)
 		return 0;
@@ -164,22 +158,22 @@ __noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct he
 			break;
 		if (n > len - base)
 			n = len - base;
-		__builtin_memset(&win, 0, sizeof(win));
-		if (n < 4 || n > HEAD_WINDOW || bpf_skb_load_bytes(skb, off + base, win.words, n))
+		__builtin_memset(window, 0, sizeof(window));
+		if (n < 4 || n > HEAD_WINDOW || bpf_skb_load_bytes(skb, off + base, window, n))
 			break;
 		for (i = 0; i < HEAD_STEP / 8; i++) {
-			__u64 w = win.words[i] ^ 0x0a0a0a0a0a0a0a0aULL;
+			__u64 w = window[i] ^ 0x0a0a0a0a0a0a0a0aULL;
 
 			/* Most words have no newline in them. */
 			if (!((w - 0x0101010101010101ULL) & ~w & 0x8080808080808080ULL))
 				continue;
-			at = head_word(&win, i);
+			at = head_word(window[i], window[i + 1], window[i + 2]);
 			if (at & EMPTY_LINE) {
-				head->size = base + (at & ~EMPTY_LINE);
+				head->size = base + i * 8 + (at & ~EMPTY_LINE);
 				return 0;
 			}
 			if (at)
-				head_line(skb, off + base + at, head);
+				head_line(skb, off + base + i * 8 + at, head);
 		}
 	}
 	return 0;

@@ -17,6 +17,7 @@ import time
 REPO = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("HEARTH_BUILD", REPO / "build"))
 BPFFS = pathlib.Path("/sys/fs/bpf")
+SLOW = float(os.environ.get("HEARTH_TEST_SLOW", "1"))  # deadlines are stretched by this on slow machines
 
 
 def cgroup2_root():
@@ -30,14 +31,14 @@ def cgroup2_root():
 
 def wait_for(condition, seconds=10.0, what=None):
     """Polls until condition() is true and returns its value; fails after the deadline."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOW
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             said = what() if callable(what) else what
-            raise AssertionError(f"not within {seconds:g} s: {said or condition.__name__}")
+            raise AssertionError(f"not within {seconds * SLOW:g} s: {said or condition.__name__}")
         time.sleep(0.005)
 
 
@@ -109,7 +110,7 @@ class Subtree:
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over the agent's Unix socket."""
 
-    def __init__(self, path, timeout=10):
+    def __init__(self, path, timeout=10 * SLOW):
         super().__init__("hearth", timeout=timeout)
         self.path = str(path)
 
@@ -175,7 +176,7 @@ class Hearthd:
 
     def cli(self, *arguments, check=True):
         done = subprocess.run([BUILD / "hearth", "--socket", self.socket, *arguments],
-                              capture_output=True, text=True, timeout=20)
+                              capture_output=True, text=True, timeout=20 * SLOW)
         if check and done.returncode != 0:
             raise AssertionError(f"hearth {' '.join(arguments)}: {done.returncode}: {done.stderr}")
         return done
@@ -197,7 +198,7 @@ class Hearthd:
         if self.process.poll() is None:
             self.process.send_signal(sig)
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(seconds * SLOW)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -207,7 +208,7 @@ class Hearthd:
 
     def uninstall(self):
         return subprocess.run([BUILD / "hearthd", "--uninstall", "--config", self.config],
-                              capture_output=True, text=True, timeout=20, env=self.env)
+                              capture_output=True, text=True, timeout=20 * SLOW, env=self.env)
 
     def close(self):
         if self.process is not None and self.process.poll() is None:

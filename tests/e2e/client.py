@@ -7,6 +7,8 @@ import ctypes
 import socket
 import struct
 
+from harness import SLOW
+
 TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
 REPAIR_RECV, REPAIR_SEND, REPAIR_OFF_NO_PROBE = 1, 2, -1
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
@@ -35,7 +37,7 @@ class Client:
         family = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX}[transport]
         make = lambda: socket.socket(family, socket.SOCK_STREAM)  # noqa: E731
         self.sock = in_netns(netns, make) if netns else make()
-        self.sock.settimeout(seconds)
+        self.sock.settimeout(seconds * SLOW)
         before_connect(self.sock)
         if transport == "unix":
             self.sock.connect(server.unix)
@@ -190,7 +192,7 @@ def with_extension_header(sock):
 def datagram(server, data, seconds=10):
     """Sends a datagram to the server's UDP echo and returns what comes back."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(seconds)
+        sock.settimeout(seconds * SLOW)
         sock.sendto(data, ("127.0.0.1", server.ports["udp"]))
         return sock.recv(65536)
 
@@ -200,13 +202,13 @@ class Database:
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(10)
+        self.listener.settimeout(10 * SLOW)
         self.port = self.listener.getsockname()[1]
         self.connection = None
 
     def accept(self):
         self.connection = self.listener.accept()[0]
-        self.connection.settimeout(10)
+        self.connection.settimeout(10 * SLOW)
 
     def __enter__(self):
         return self
