@@ -57,10 +57,13 @@ $(B)/hearth.skel.h: $(B)/hearth.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name hearth_bpf > $@.tmp && mv $@.tmp $@
 
 # ---- user side
-PRIORS := $(patsubst user/policy/%.csv,$(B)/%.inc,$(wildcard user/policy/prior-*.csv))
+PRIORS := $(patsubst user/policy/%.csv,$(B)/%.inc,$(wildcard user/policy/prior-*.csv user/policy/weights-*.csv))
 $(B)/prior-%.inc: user/policy/prior-%.csv
 	@mkdir -p $(@D)
 	$(Q)sed -n 's/^[0-9].*/{&},/p' $< > $@
+$(B)/weights-%.inc: user/policy/weights-%.csv
+	@mkdir -p $(@D)
+	$(Q)sed -n 's/^[0-9]*,\(.*\)/{\1},/p' $< > $@
 $(B)/user/policy/predictive.o $(B)/san/user/policy/predictive.o: $(PRIORS)
 
 $(B)/%.o: %.c
@@ -136,6 +139,10 @@ DEMO := $(addprefix $(B)/demo/,thumbnail rank watchdog) $(B)/hearth-load
 $(B)/demo/%: $(B)/demo/functions/%.o $(B)/demo/functions/httpd.o
 	$(call say,CC)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lpthread
+
+$(B)/train-predictive: $(B)/tools/train-predictive.o $(LINK)
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(B)/tools/train-predictive.o $(LINK) -lm -lpthread -lz
 
 $(B)/hearth-load: $(patsubst %.c,$(B)/%.o,$(wildcard demo/load/*.c)) $(B)/libhearth-trace.a $(B)/libhearth-lib.a
 	$(call say,CC)

@@ -11,7 +11,7 @@ command -v nm >/dev/null || { echo "skip: no nm here"; exit 77; }
 
 text='strlen strcmp strncmp strchr strcspn strsep strcpy strnlen memcpy memset memmove memcmp
 snprintf vsnprintf __stack_chk_fail'
-math='exp expm1 log log1p sqrt pow fmin fmax fabs floor ceil round lround llround nextafter'
+math='exp expf expm1 log log1p sqrt pow fmin fmax fabs floor ceil round lround llround nextafter'
 lib='duration_parse duration_format'
 parsers='policy.o rank.o'
 

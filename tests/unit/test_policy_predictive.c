@@ -137,6 +137,31 @@ static void a_burst_and_a_timer_give_two_windows(void **state)
 	end();
 }
 
+/* Every 7 past a full 20 minutes, and at random in between: gaps alone would not show it. */
+static void a_timer_among_other_calls_is_foreseen(void **state)
+{
+	struct hearth_decision d;
+
+	(void)state;
+	srand(8);
+	begin("predictive", 10 * MINUTE);
+	for (int minute = 0; minute < 1440; minute++)
+		if (minute % 20 == 7 || rand() % 25 == 0)
+			d = arrive(minute * MINUTE);
+	d = arrive(1441 * MINUTE); /* 6 minutes before the timer */
+	assert_true(loaded(&d, 6 * MINUTE));
+	assert_true(loaded_for(&d, 6 * MINUTE) <= 2 * MINUTE);
+	end();
+}
+
+static void its_memory_is_bounded(void **state)
+{
+	(void)state;
+	begin("predictive", 10 * MINUTE);
+	assert_true(hearth_policy_state_size(policy) <= 8192);
+	end();
+}
+
 static void the_first_gap_is_expected_as_in_the_population(void **state)
 {
 	struct hearth_decision dear, cheap;
@@ -275,6 +300,8 @@ int main(void)
 	    cmocka_unit_test(a_timer_within_the_minute_stays_on_its_minute),
 	    cmocka_unit_test(the_gap_before_tells_which_comes_next),
 	    cmocka_unit_test(a_burst_and_a_timer_give_two_windows),
+	    cmocka_unit_test(a_timer_among_other_calls_is_foreseen),
+	    cmocka_unit_test(its_memory_is_bounded),
 	    cmocka_unit_test(the_first_gap_is_expected_as_in_the_population),
 	    cmocka_unit_test(old_habits_are_forgotten),
 	    cmocka_unit_test(windows_count_from_the_end_of_the_busy_span),
