@@ -159,7 +159,17 @@ tests: all unit $(E2E) $(B)/e2e/guard_agent $(FUZZ) $(DEMO)
 check: ## install what is missing, build, run every test (root: also the end-to-end tests)
 	@deploy/deps build test
 	@$(MAKE) --no-print-directory tests
-	@tests/run
+	-@deploy/deps vm && demo/run --install
+	@tests/run --vm "$(CHECK_KERNELS)"
+
+# ---- other kernels: what `make check` boots, and all of them
+CHECK_KERNELS ?= 6.1 7.2
+KERNEL ?= all
+CASE   ?=
+vmtest: tests ## run the cases on Debian kernels in virtual machines: KERNEL=6.1|6.12|7.2|all CASE=NAME|all
+	@deploy/deps vm
+	@demo/run --install
+	@vmtest/matrix -k $(KERNEL) $(CASE:%=-c %) $(if $(WRITE),--write)
 
 # ---- benchmarks
 BENCH := $(addprefix $(B)/bench/,hooks wake policy load)
@@ -212,6 +222,6 @@ format: ## format all C code
 clean: ## remove build/
 	rm -rf $(B)
 
-.PHONY: all help unit tests check demo bench man install lint format clean
+.PHONY: all help unit tests check vmtest demo bench man install lint format clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
