@@ -249,7 +249,7 @@ days. `hawkes` fits again whenever an app's calls have grown by half, so it cost
 
 {decision}
 Time grows with the trace, memory does not. Calls from 10^5 to 10^7; `make bench LONG=1` goes on to 1,200 days
-and 10^8 (`tests/bench/run.py --only sim --long --write` for this section alone).
+and nearly 10^8 (`tests/bench/run.py --only sim --long --write` for this section alone).
 
 {growth}"""),
 }
