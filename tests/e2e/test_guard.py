@@ -58,7 +58,7 @@ def wait_for(condition, what):
 def state_of(pid):
     try:
         return read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
 
 
