@@ -96,12 +96,11 @@ struct hearth_zygote_wire {
 struct hearth_zygote_reply {
 	uint32_t type;
 	uint32_t protocol;
-	int32_t error; /* FAILED: a positive errno */
-	int32_t
-	    pid; /* FORKED: of the instance; READY: of the image; in the image's pid namespace */
-	uint32_t threads;               /* READY: 1 */
-	uint32_t fds;                   /* READY: open descriptors, stdio included */
-	uint64_t forks;                 /* READY: instances forked so far */
+	int32_t error;    /* FAILED: a positive errno */
+	int32_t pid;      /* FORKED, READY: as the image sees it; FAILED: 0 if the image says so */
+	uint32_t threads; /* READY: 1 */
+	uint32_t fds;     /* READY: open descriptors, stdio included */
+	uint64_t forks;   /* READY: instances forked so far */
 	char text[HEARTH_ZYGOTE_ERROR]; /* FAILED: why; READY: the runtime */
 };
 
@@ -171,8 +170,7 @@ struct hearth_zygote_request {
 	bool no_new_privs;
 	const void *filter; /* struct sock_filter[n_filter]; it must allow sendto and close */
 	size_t n_filter;
-	char *const *argv; /* what argv[0] means is up to the runtime: Python takes FILE or
-			      MODULE:FUNCTION */
+	char *const *argv; /* the runtime says what [0] is; Python: FILE or MODULE:FUNCTION */
 	char *const *env;
 	const char *directory;
 };
@@ -186,7 +184,8 @@ struct hearth_zygote_instance {
 	pid_t pid;  /* a child of the image's parent, which must reap it */
 	int pidfd;  /* close-on-exec; the caller's */
 	int conn;   /* until hearth_zygote_wait_started() */
-	int status; /* 0: not known yet, 1: has started */
+	int status; /* 0: not known yet; 1: started; -errno: failed, and why: */
+	char failure[HEARTH_ZYGOTE_ERROR];
 };
 
 /* -errno: -ENOENT and -ECONNREFUSED if there is no image. */
