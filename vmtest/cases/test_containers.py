@@ -67,8 +67,8 @@ def crun(root, name, argv):
                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def stop():
-        run("crun", "delete", "--force", name)
-        process.wait(20 * SLOW)
+        run("crun", "kill", name, "KILL")
+        process.wait(20 * SLOW)  # it deletes the container
         shutil.rmtree(bundle)
 
     return stop
