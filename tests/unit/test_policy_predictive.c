@@ -72,6 +72,17 @@ static double loaded_for(const struct hearth_decision *d, double most)
 	return sum;
 }
 
+static void decides_before_any_arrival(void **state)
+{
+	struct hearth_decision d;
+
+	(void)state;
+	begin("predictive", 10 * MINUTE);
+	d = decide();
+	assert_true(d.n <= HEARTH_WINDOWS);
+	end();
+}
+
 static void a_timer_is_loaded_in_its_minute_alone(void **state)
 {
 	struct hearth_decision d;
@@ -296,6 +307,7 @@ static void of_too_many_windows_the_best_remain(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(decides_before_any_arrival),
 	    cmocka_unit_test(a_timer_is_loaded_in_its_minute_alone),
 	    cmocka_unit_test(a_timer_within_the_minute_stays_on_its_minute),
 	    cmocka_unit_test(the_gap_before_tells_which_comes_next),

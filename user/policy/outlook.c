@@ -59,6 +59,17 @@ static inline float stretch(float yes, float no)
 	return rough_log(odds > 1 / MOST_ODDS ? odds : 1 / MOST_ODDS);
 }
 
+/* FNV-1a over the chances. */
+static uint32_t mark_of(const struct outlook_prior *prior)
+{
+	const unsigned char *at = (const unsigned char *)prior->p;
+	uint32_t mark = 2166136261;
+
+	for (size_t i = 0; i < sizeof(prior->p); i++)
+		mark = (mark ^ at[i]) * 16777619;
+	return mark;
+}
+
 void outlook_prior_read(struct outlook_prior *prior, const struct hearth_prior_cell cells[],
 			size_t n)
 {
@@ -82,6 +93,7 @@ void outlook_prior_read(struct outlook_prior *prior, const struct hearth_prior_c
 		prior->longer[b] = prior->longer[b + 1] + prior->p[b];
 		prior->stretched[b] = stretch(prior->p[b], prior->longer[b + 1]);
 	}
+	prior->mark = mark_of(prior);
 }
 
 static void tally(struct outlook_tally *t, unsigned int tried, unsigned int hits, unsigned int most)
@@ -207,14 +219,17 @@ void outlook_arrive(struct outlook *o, double minute)
 
 double outlook_same_minute(const struct outlook *o, const struct outlook_prior *prior)
 {
-	const struct outlook_tally *t = more_of((struct outlook *)o);
+	const struct outlook_tally *t;
 	double tried = 0, hits = 0, p;
 
+	if (!o->active)
+		return prior->same;
 	for (int i = 0; i < OUTLOOK_MORE; i++) {
 		tried += o->more[i].tried;
 		hits += o->more[i].hits;
 	}
 	p = (hits + OWN_WEIGHT * prior->same) / (tried + OWN_WEIGHT);
+	t = more_of((struct outlook *)o);
 	return (t->hits + MORE_WEIGHT * p) / (t->tried + MORE_WEIGHT);
 }
 

@@ -50,7 +50,7 @@ void hearth_gaps_teach(const struct hearth_gaps *g, const struct hearth_policy *
 	unsigned int held = hearth_gaps_held(g), n = 1;
 	double minute_s = 60 * hearth_clock_minute(g->last_s), last_s = NAN;
 
-	if (!held)
+	if (!held && !g->waiting) /* a lone arrival is taught too */
 		return;
 	for (unsigned int i = 0; i < held; i++)
 		minute_s -= 60.0 * hearth_gaps_at(g, i);

@@ -70,6 +70,7 @@ struct predictive_state {
 	double idle_s;    /* when its busy span ended */
 	uint32_t planned; /* minutes with an arrival when the plan was made */
 	uint32_t n;
+	uint32_t prior; /* mark of the table that the plan was made with */
 	struct planned plan[HEARTH_WINDOWS];
 	struct outlook outlook;
 };
@@ -150,6 +151,7 @@ static void plan(const struct hearth_policy *p, struct predictive_state *s)
 		s->plan[i] =
 		    (struct planned){decision.w[i].open_s, decision.w[i].close_s, windows.gain[i]};
 	s->planned = s->outlook.active;
+	s->prior = predictive_prior(p)->mark;
 }
 
 static void decide(const struct hearth_policy *p, void *state, const struct hearth_hist *hist,
@@ -164,7 +166,7 @@ static void decide(const struct hearth_policy *p, void *state, const struct hear
 	struct windows windows;
 
 	(void)hist;
-	if (s->planned != s->outlook.active)
+	if (s->planned != s->outlook.active || s->prior != predictive_prior(p)->mark)
 		plan(p, s);
 	if (s->n && s->plan[0].from == 1) /* else it is loaded again at once */
 		gain += (1 - same) * p->v[LOAD] / MINUTE_S;
