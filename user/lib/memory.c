@@ -144,6 +144,62 @@ int memory_of_processes(int dirfd, struct memory_use *out)
 	return 0;
 }
 
+struct glance {
+	uint64_t resident_kb, swap_kb;
+};
+
+static int glance_at_process(pid_t pid, void *arg)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} lines[] = {{"VmRSS:", offsetof(struct glance, resident_kb)},
+		     {"VmSwap:", offsetof(struct glance, swap_kb)}};
+	char path[64], text[4096];
+	uint64_t kb;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (read_file_at(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		const char *at = strstr(text, lines[i].name);
+
+		if (at && sscanf(at + strlen(lines[i].name), " %" SCNu64, &kb) == 1)
+			*(uint64_t *)((char *)arg + lines[i].offset) += kb;
+	}
+	return 0;
+}
+
+static int glance_at_cgroup(int fd, uint64_t id, const char *path, void *arg)
+{
+	int rc = cgroup_procs(fd, glance_at_process, arg);
+
+	(void)id;
+	if (rc == -ENOENT)
+		return *path ? 0 : rc;
+	return rc == -EOPNOTSUPP ? 0 : rc;
+}
+
+int memory_glance(int dirfd, uint64_t *resident_bytes, uint64_t *swap_bytes)
+{
+	struct glance g = {0};
+	uint64_t current, swapped;
+	int rc = memory_current(dirfd, &current);
+
+	if (rc == 0)
+		rc = memory_swapped(dirfd, &swapped);
+	if (rc == -EOPNOTSUPP) {
+		rc = cgroup_walk(dirfd, "", glance_at_cgroup, &g);
+		current = g.resident_kb * KB;
+		swapped = g.swap_kb * KB;
+	}
+	if (rc < 0)
+		return rc;
+	*resident_bytes = current;
+	*swap_bytes = swapped;
+	return 0;
+}
+
 int memory_read(int dirfd, struct memory_use *out)
 {
 	int rc = memory_of_cgroup(dirfd, out);

@@ -23,6 +23,12 @@ struct memory_use {
 	bool accounted;          /* by the controller; else kernel and zswap are unknown: 0 */
 };
 
+/*
+ * What a loop over all instances can pay for: what is resident (current where the
+ * controller is on, else the sum of its processes), and what is in swap.
+ */
+int memory_glance(int dirfd, uint64_t *resident_bytes, uint64_t *swap_bytes);
+
 /* By memory.stat and its like. -EOPNOTSUPP if the controller is off here. */
 int memory_of_cgroup(int dirfd, struct memory_use *out);
 
