@@ -36,6 +36,7 @@ static int make_bed(void **state)
 				       .n_functions = 1};
 	b->agent.maps = &b->maps;
 	b->fn.needed = 4;
+	b->fn.settings.tiers = 1u << HEARTH_WARM | 1u << HEARTH_FROZEN;
 	b->fn.decided_span = b->fn_slot.busy_spans = 7;
 	for (i = 0; i < 4; i++) {
 		b->inst[i].slot = i;

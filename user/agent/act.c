@@ -367,6 +367,22 @@ int act_thaw(struct act *a, uint32_t slot)
 	return err;
 }
 
+int act_kill(struct act *a, uint32_t slot)
+{
+	struct slot *s = &a->slots[slot];
+	int err;
+
+	if (!move(s, ACT_FROZEN, ACT_THAWING))
+		return -EALREADY;
+	if (armed(a, slot) != HEARTH_ARMED || act_holds_now(a, slot, now_ns()) ||
+	    loose_now(a, slot, now_ns()))
+		err = -EBUSY;
+	else
+		err = cgroup_kill(s->dirfd);
+	undo_freeze(a, slot, ACT_THAWING); /* the dead do not run, and nothing stays frozen */
+	return err;
+}
+
 struct act_wake act_wake(struct act *a, uint32_t slot, uint64_t now)
 {
 	struct slot *s = &a->slots[slot];

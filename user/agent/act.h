@@ -84,6 +84,13 @@ const char *act_refusal_text(enum act_refusal r);
 int act_thaw(struct act *a, uint32_t slot);
 
 /*
+ * Kill everything in a slot that is frozen, unless a request has come. 0: killed,
+ * and the slot is thawed; -EALREADY: not frozen by us; -EBUSY: a request came
+ * first, it was thawed instead; other -errno: not killed, thawed.
+ */
+int act_kill(struct act *a, uint32_t slot);
+
+/*
  * The wake thread's look at a slot, level-triggered: thaw it if it is armed and
  * something waits. Says whether it must look again soon.
  */

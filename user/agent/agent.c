@@ -11,12 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/agent.h"
+#include "agent/engine.h"
 #include "agent/notify.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/util.h"
+
+#define HOOKS_AT_ONCE 8 /* commands of functions; the others wait in line */
 
 const char *agent_mode_name(enum run_mode mode)
 {
@@ -131,12 +133,28 @@ static int open_wake(struct agent *a)
 	    .map_fd = kernel_wakes_map(a->kernel),
 	    .priority = a->config->wake_priority,
 	    .notify = loop_wake_notify,
+	    .thawed = loop_wake_thawed,
 	    .arg = a,
 	};
 
 	uv_async_init(&a->loop, &a->wake_async, loop_wakes);
 	a->wake_async.data = a;
 	return wake_start(&o, &a->wake);
+}
+
+/* Before the wake thread, which cancels jobs. */
+static int open_jobs(struct agent *a)
+{
+	struct worker_options wo = {.loop = &a->loop,
+				    .slots = a->config->max_instances,
+				    .threads = WORKER_MAX_THREADS,
+				    .done = paging_done,
+				    .arg = a};
+	struct hooks_options ho = {
+	    .loop = &a->loop, .max_running = HOOKS_AT_ONCE, .done = evict_hook_done, .arg = a};
+	int err = worker_new(&wo, &a->worker);
+
+	return err ? err : hooks_new(&ho, &a->hooks);
 }
 
 static int open_registry(struct agent *a)
@@ -196,6 +214,8 @@ static int agent_open(struct agent *a)
 	if (!err)
 		err = open_host(a);
 	if (!err)
+		err = open_jobs(a);
+	if (!err)
 		err = open_wake(a);
 	if (err)
 		return err;
@@ -205,6 +225,7 @@ static int agent_open(struct agent *a)
 		err = open_api(a);
 	if (err)
 		return err;
+	node_configure(a);
 	loop_start(a);
 	return 0;
 }
@@ -232,6 +253,9 @@ static void agent_close(struct agent *a)
 	if (a->api)
 		api_close(a->api);
 	wake_stop(a->wake);
+	worker_free(a->worker);
+	hooks_free(a->hooks);
+	node_close(a);
 	uv_walk(&a->loop, close_handle, NULL); /* no timer fires any more */
 	uv_run(&a->loop, UV_RUN_DEFAULT);
 	state_writer_free(a->writer);

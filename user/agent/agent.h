@@ -14,12 +14,16 @@
 #include "agent/api.h"
 #include "agent/config.h"
 #include "agent/guard.h"
+#include "agent/hooks.h"
 #include "agent/journal.h"
 #include "agent/kernel.h"
+#include "agent/node.h"
 #include "agent/registry.h"
 #include "agent/spans.h"
 #include "agent/state.h"
 #include "agent/wake.h"
+#include "agent/worker.h"
+#include "lib/swap.h"
 
 struct agent_options {
 	const char *config_path;
@@ -43,6 +47,11 @@ struct agent {
 	uint64_t guard_retry_ns; /* not before then, after a failed start */
 	struct act *act;
 	struct wake *wake;
+	struct worker *worker;
+	struct hooks *hooks;
+	struct node node;
+	struct swap_use swap; /* of the host, as of swap_at_ns */
+	uint64_t swap_at_ns;
 	struct registry *registry;
 	struct journal *journal;
 	struct spans *spans;
@@ -57,7 +66,7 @@ struct agent {
 	struct instance *watched; /* uthash by_watch: whose cgroup.freeze an event is about */
 	uv_poll_t events_poll, inotify_poll;
 	uv_async_t wake_async;
-	uv_timer_t tick, recount, save, resync;
+	uv_timer_t tick, memory, recount, save, resync;
 	uv_signal_t sigint, sigterm, sighup;
 	uint64_t lost_events; /* drops already answered with a resync */
 	uint64_t freeze_failures, foreign_freezes, freezes, wakes;
@@ -81,8 +90,9 @@ void attach_again(struct agent *a);
 void loop_start(struct agent *a);
 int loop_event(const struct hearth_event *ev, void *agent);
 void loop_wakes(uv_async_t *async);
-void loop_wake_notify(void *agent); /* on the wake thread */
-void loop_guard(struct agent *a);   /* is it alive? else another one */
+void loop_wake_notify(void *agent); /* on the wake thread, as the next one */
+void loop_wake_thawed(uint32_t slot, void *agent);
+void loop_guard(struct agent *a); /* is it alive? else another one */
 
 /* ---- engine*.c: events -> policy -> plan -> act */
 void engine_appeared(struct instance *inst, void *agent);
@@ -102,9 +112,18 @@ void engine_thaw_all(struct agent *a, const char *reason, bool resync);
 /* By hand. 0 or -errno with one sentence. */
 int engine_freeze_now(struct agent *a, struct instance *inst, char *why, size_t size);
 int engine_thaw_now(struct agent *a, struct instance *inst, const char *reason);
+int engine_reclaim_now(struct agent *a, struct instance *inst, char *why, size_t size);
+int engine_evict_now(struct agent *a, struct instance *inst, char *why, size_t size);
+int engine_prewarm_now(struct agent *a, struct instance *inst, char *why, size_t size);
 
 /* Wall-clock seconds: policies may know times of day, and minutes are minutes to them. */
 double engine_policy_time(const struct agent *a, uint64_t mono_ns);
+
+/* ---- evict.c: commands and kills */
+/* Ask for an instance of a function that has none: -ENOTSUP without a command for that. */
+int evict_prewarm(struct agent *a, struct function *fn);
+void evict_tick(struct agent *a);
+int evict_now(struct agent *a, struct instance *inst);
 
 /* ---- cost.c: what the tiers of a function cost, as measured */
 void cost_ladder(const struct function *fn, struct hearth_ladder *out);

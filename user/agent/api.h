@@ -22,7 +22,16 @@ struct api_peer {
 	pid_t pid;
 };
 
-enum api_change { API_FREEZE, API_THAW, API_PIN, API_UNPIN, API_POLICY };
+enum api_change {
+	API_FREEZE,
+	API_THAW,
+	API_RECLAIM,
+	API_EVICT,
+	API_PREWARM,
+	API_PIN,
+	API_UNPIN,
+	API_POLICY,
+};
 
 /* What an operation says to its caller: one sentence, no full stop. */
 struct api_answer {

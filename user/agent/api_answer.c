@@ -273,8 +273,9 @@ static enum MHD_Result answer_stream(struct api_site *site, const struct stream_
 /* ---- changes */
 
 static const enum journal_action actions[] = {
-    [API_FREEZE] = JOURNAL_FREEZE, [API_THAW] = JOURNAL_THAW,     [API_PIN] = JOURNAL_PIN,
-    [API_UNPIN] = JOURNAL_UNPIN,   [API_POLICY] = JOURNAL_POLICY,
+    [API_FREEZE] = JOURNAL_FREEZE,   [API_THAW] = JOURNAL_THAW,     [API_PIN] = JOURNAL_PIN,
+    [API_RECLAIM] = JOURNAL_RECLAIM, [API_EVICT] = JOURNAL_EVICT,   [API_PREWARM] = JOURNAL_PREWARM,
+    [API_UNPIN] = JOURNAL_UNPIN,     [API_POLICY] = JOURNAL_POLICY,
 };
 
 static void audit(const struct api_site *site, const struct api_route *route,

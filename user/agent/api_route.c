@@ -33,9 +33,10 @@ static const struct {
 	const char *name;
 	const char *method;
 } changes[] = {
-    [API_FREEZE] = {"freeze", "POST"}, [API_THAW] = {"thaw", "POST"},
-    [API_PIN] = {"pin", "POST"},       [API_UNPIN] = {"unpin", "POST"},
-    [API_POLICY] = {"policy", "PUT"},
+    [API_FREEZE] = {"freeze", "POST"},   [API_THAW] = {"thaw", "POST"},
+    [API_RECLAIM] = {"reclaim", "POST"}, [API_EVICT] = {"evict", "POST"},
+    [API_PREWARM] = {"prewarm", "POST"}, [API_PIN] = {"pin", "POST"},
+    [API_UNPIN] = {"unpin", "POST"},     [API_POLICY] = {"policy", "PUT"},
 };
 
 static int refuse(struct api_misroute *why, unsigned int status, const char *code,

@@ -61,7 +61,7 @@ void engine_note(struct agent *a, const struct instance *inst, enum journal_acti
 	journal_append(a->journal, &n);
 }
 
-void engine_frozen_ended(struct instance *inst, uint64_t at_ns)
+void engine_frozen_ended(struct agent *a, struct instance *inst, uint64_t at_ns, bool by_request)
 {
 	double s;
 
@@ -73,6 +73,8 @@ void engine_frozen_ended(struct instance *inst, uint64_t at_ns)
 	inst->frozen_s += s;
 	inst->fn->frozen_s += s;
 	inst->frozen_at_ns = 0;
+	paging_thawed(a, inst, by_request);
+	evict_thawed(a, inst);
 }
 
 /* ---- freeze and thaw */
@@ -86,6 +88,7 @@ static int engine_try_freeze(struct agent *a, struct instance *inst, enum journa
 	if (!f.refusal) {
 		inst->hold[0] = '\0';
 		inst->frozen_at_ns = now_ns();
+		paging_look(inst);
 		inst->freezes++;
 		inst->fn->freezes++;
 		a->freezes++;
@@ -115,7 +118,7 @@ int engine_thaw(struct agent *a, struct instance *inst, enum journal_actor actor
 		return err;
 	if (err == -EBUSY)
 		reason = "thawed, but an ancestor cgroup is frozen by somebody else";
-	engine_frozen_ended(inst, start);
+	engine_frozen_ended(a, inst, start, false);
 	engine_note(a, inst, err && err != -EBUSY ? JOURNAL_FAILED : JOURNAL_THAW, actor, reason,
 		    now_ns() - start, err == -EBUSY ? 0 : -err);
 	return err;
@@ -123,12 +126,12 @@ int engine_thaw(struct agent *a, struct instance *inst, enum journal_actor actor
 
 /* ---- one step of one instance */
 
-static uint64_t idle_since(const struct agent *a, const struct instance *inst)
+uint64_t engine_idle_since(const struct agent *a, const struct instance *inst)
 {
 	return MAX(a->maps->instances[inst->slot].last_end_ns, inst->started_ns);
 }
 
-static bool manages(const struct agent *a, const struct instance *inst)
+bool engine_manages(const struct agent *a, const struct instance *inst)
 {
 	const struct fn_settings *s = &inst->fn->settings;
 
@@ -151,22 +154,45 @@ static void plan_step(struct instance *inst, const struct plan *p)
 	else if (p->rung == HEARTH_WARM)
 		reason = "its window closes";
 	engine_plan_next(inst, p->until_ns,
-			 up && p->next == HEARTH_FROZEN ? "prewarm" : ACTIONS[p->next], reason);
+			 p->rung == HEARTH_WARM           ? "freeze" /* the way down begins so */
+			 : up && p->next == HEARTH_FROZEN ? "prewarm"
+							  : ACTIONS[p->next],
+			 reason);
+}
+
+/* The plan, and what the node's memory makes of it. */
+static struct plan plan_now(struct agent *a, struct instance *inst, uint64_t now)
+{
+	struct plan p = plan_instance(a, inst, engine_idle_since(a, inst), now);
+	enum hearth_rung squeezed = node_squeezed(a, inst, now);
+
+	if (squeezed > p.rung) {
+		p.rung = squeezed;
+		p.reason = "memory is short";
+	}
+	return p;
 }
 
 static void step_frozen(struct agent *a, struct instance *inst, uint64_t now)
 {
 	struct plan p;
+	uint64_t again;
 
 	if (inst->manual)
 		return engine_plan_next(inst, UINT64_MAX, "none",
 					"frozen by hand until its next request");
-	p = plan_instance(a, inst, idle_since(a, inst), now);
-	if (p.rung == HEARTH_WARM || !manages(a, inst)) {
+	p = plan_now(a, inst, now);
+	if (p.rung == HEARTH_WARM || !engine_manages(a, inst)) {
 		engine_thaw(a, inst, JOURNAL_BY_ENGINE,
-			    manages(a, inst) ? "its window opened" : "no longer managed");
+			    engine_manages(a, inst) ? "its window opened" : "no longer managed");
 		return engine_replan(a, inst);
 	}
+	again =
+	    p.rung == HEARTH_GONE ? evict_move(a, inst, p.reason) : paging_move(a, inst, p.rung);
+	if (act_state(a->act, inst->slot) != ACT_FROZEN)
+		return engine_replan(a, inst);
+	if (again < p.until_ns)
+		return engine_plan_next(inst, again, "hold", "looking at its memory again");
 	plan_step(inst, &p);
 }
 
@@ -215,7 +241,7 @@ static void step_warm(struct agent *a, struct instance *inst, uint64_t now)
 {
 	const struct fn_settings *set = &inst->fn->settings;
 	const struct hearth_instance *slot = &a->maps->instances[inst->slot];
-	uint64_t since = idle_since(a, inst), settled;
+	uint64_t since = engine_idle_since(a, inst), settled;
 	struct hold h = {};
 	struct plan p;
 
@@ -224,7 +250,7 @@ static void step_warm(struct agent *a, struct instance *inst, uint64_t now)
 		snprintf(h.text, sizeof(h.text), "a request is in flight");
 		return set_hold(inst, &h);
 	}
-	p = plan_instance(a, inst, since, now);
+	p = plan_now(a, inst, now);
 	inst->hold[0] = '\0';
 	if (p.rung == HEARTH_WARM)
 		return plan_step(inst, &p);
@@ -236,6 +262,8 @@ static void step_warm(struct agent *a, struct instance *inst, uint64_t now)
 		return set_hold(inst, &h);
 	if (a->config->mode != MODE_MANAGE)
 		return would_freeze(a, inst, p.reason, now);
+	if (!evict_pre_freeze(a, inst, &h))
+		return set_hold(inst, &h);
 	if (engine_try_freeze(a, inst, JOURNAL_BY_ENGINE, p.reason)) {
 		/* One task that will not freeze must not keep the agent busy. */
 		settled = MAX(set->debounce_ns, RECHECK_NS) << MIN(inst->failures++, 6u);
@@ -318,6 +346,40 @@ int engine_freeze_now(struct agent *a, struct instance *inst, char *why, size_t 
 	return 0;
 }
 
+/* Frozen first, if need be. */
+int engine_reclaim_now(struct agent *a, struct instance *inst, char *why, size_t size)
+{
+	int err = engine_freeze_now(a, inst, why, size);
+
+	if (err)
+		return err;
+	if (paging_move(a, inst, HEARTH_RECLAIMED) == UINT64_MAX)
+		return 0;
+	snprintf(why, size, "the last reclaim came to nothing; try again in a minute");
+	return -EBUSY;
+}
+
+int engine_evict_now(struct agent *a, struct instance *inst, char *why, size_t size)
+{
+	int err = engine_freeze_now(a, inst, why, size);
+
+	if (!err)
+		err = evict_now(a, inst);
+	if (err == -EBUSY)
+		snprintf(why, size, "a request came first");
+	return err;
+}
+
+int engine_prewarm_now(struct agent *a, struct instance *inst, char *why, size_t size)
+{
+	if (act_state(a->act, inst->slot) != ACT_FROZEN)
+		return 0; /* it is resident */
+	if (paging_move(a, inst, HEARTH_FROZEN) == UINT64_MAX)
+		return 0;
+	snprintf(why, size, "another job of it has not ended");
+	return -EBUSY;
+}
+
 int engine_thaw_now(struct agent *a, struct instance *inst, const char *reason)
 {
 	int err = engine_thaw(a, inst, JOURNAL_BY_API, reason);
@@ -335,7 +397,7 @@ void engine_thaw_all(struct agent *a, const char *reason, bool resync)
 			continue;
 		if (resync) {
 			act_resync(a->act, inst->slot);
-			engine_frozen_ended(inst, now_ns());
+			engine_frozen_ended(a, inst, now_ns(), false);
 			engine_note(a, inst, JOURNAL_GUARD, JOURNAL_BY_GUARD, reason, 0, 0);
 		} else {
 			engine_thaw(a, inst, JOURNAL_BY_ENGINE, reason);

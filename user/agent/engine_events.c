@@ -15,6 +15,9 @@
 #include "lib/log.h"
 #include "lib/util.h"
 
+/* An instance made ahead of its first request says nothing of how long a start takes. */
+#define COLD_MAX_NS (60 * NSEC_PER_SEC)
+
 /* ---- what happens to instances */
 
 void engine_appeared(struct instance *inst, void *arg)
@@ -23,6 +26,7 @@ void engine_appeared(struct instance *inst, void *arg)
 	char path[64];
 
 	uv_timer_init(&a->loop, &inst->timer);
+	reclaim_recover(inst->fd); /* of a hearthd that died in the middle of a squeeze */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.freeze", inst->fd);
 	inst->watch = inotify_add_watch(a->inotify_fd, path, IN_MODIFY);
 	if (inst->watch < 0)
@@ -47,6 +51,8 @@ void engine_vanishing(struct instance *inst, void *arg)
 {
 	struct agent *a = arg;
 
+	paging_forget(a, inst);
+	hooks_cancel(a->hooks, inst->cgid);
 	engine_note(a, inst, JOURNAL_VANISH, JOURNAL_BY_ENGINE, "its cgroup was removed", 0, 0);
 	if (act_state(a->act, inst->slot) == ACT_FROZEN)
 		act_thaw(a->act, inst->slot); /* no longer named by a rule, or removed: no matter */
@@ -75,6 +81,7 @@ void engine_populated(struct instance *inst, bool populated, void *arg)
 	if (populated && !inst->populated) {
 		inst->started_ns = now_ns();
 		inst->base_ends = slot->ends;
+		inst->evicted = false;
 	}
 	inst->populated = populated;
 	engine_replan(a, inst);
@@ -101,7 +108,8 @@ void engine_look_at_memory(struct agent *a)
 }
 
 /* An arrival teaches the policy; the histogram was taught by the kernel. */
-static void learn_arrival(struct agent *a, struct function *fn, const struct hearth_event *ev)
+static void learn_arrival(struct agent *a, struct function *fn, struct instance *inst,
+			  const struct hearth_event *ev)
 {
 	struct hearth_arrival arrival = {
 	    .t_s = engine_policy_time(a, ev->ts_ns),
@@ -110,14 +118,26 @@ static void learn_arrival(struct agent *a, struct function *fn, const struct hea
 	};
 
 	fn->last_arrival_ns = ev->ts_ns;
+	fn->busy_slot = ev->slot;
+	fn->prewarm_at_ns = 0;
+	node_served(a, fn, inst);
+	if (inst && ev->start == HEARTH_START_COLD && ev->ts_ns < inst->started_ns + COLD_MAX_NS)
+		measure_add(&fn->measures, MEASURE_COLD_S,
+			    ns_to_s(ev->ts_ns - MIN(inst->started_ns, ev->ts_ns)));
 	hearth_gaps_arrive(&fn->gaps, arrival.t_s);
 	hearth_policy_observe(fn->policy, fn->policy_state, &arrival);
 	look_at_memory(fn, arrival.t_s);
 	shadow_busy(fn->shadow, arrival.t_s, ev->start == HEARTH_START_COLD);
 }
 
-static void learn_end(struct function *fn, double t_s)
+static void learn_end(struct agent *a, struct function *fn, struct instance *inst,
+		      const struct hearth_event *ev)
 {
+	double t_s = engine_policy_time(a, ev->ts_ns);
+
+	loop_wakes(&a->wake_async); /* of a span as short as that, the wake may still wait */
+	if (inst)
+		paging_idle(a, inst, ev->slot == fn->busy_slot ? ns_to_s(ev->value) : 0);
 	hearth_policy_idle(fn->policy, fn->policy_state, t_s);
 	look_at_memory(fn, t_s);
 	shadow_idle(fn->shadow, t_s);
@@ -147,9 +167,9 @@ void engine_function_event(struct agent *a, const struct hearth_event *ev)
 	if (fn)
 		spans_event(a->spans, fn, ev);
 	if (ev->type == HEARTH_EV_BUSY && fn)
-		learn_arrival(a, fn, ev);
+		learn_arrival(a, fn, inst, ev);
 	if (ev->type == HEARTH_EV_IDLE && fn) {
-		learn_end(fn, engine_policy_time(a, ev->ts_ns));
+		learn_end(a, fn, inst, ev);
 		expect_decision(a, fn);
 	}
 	if (ev->type == HEARTH_EV_FROZEN && inst && inst->cgid == ev->cgid)
@@ -192,7 +212,7 @@ void engine_woken(struct agent *a, const struct wake_note *n)
 	inst->fn->wakes++;
 	a->wakes++;
 	record_wake(inst->fn, n);
-	engine_frozen_ended(inst, n->done_ns);
+	engine_frozen_ended(a, inst, n->done_ns, true);
 	engine_note(a, inst, JOURNAL_WAKE, JOURNAL_BY_WAKE, cause_text(n->cause), took_ns, 0);
 	if (cgroup_read_frozen(inst->fd) == 1 && act_state(a->act, inst->slot) == ACT_THAWED)
 		engine_note(a, inst, JOURNAL_FAILED, JOURNAL_BY_WAKE,
@@ -211,7 +231,7 @@ void engine_freezer_changed(struct agent *a, struct instance *inst, bool certain
 		return;
 	a->foreign_freezes++;
 	if (ours)
-		engine_frozen_ended(inst, now_ns());
+		engine_frozen_ended(a, inst, now_ns(), false);
 	if (act_state(a->act, inst->slot) == ACT_FOREIGN) {
 		engine_note(a, inst, JOURNAL_FOREIGN, JOURNAL_BY_ENGINE,
 			    "somebody else froze it: hands off", 0, 0);

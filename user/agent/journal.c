@@ -11,13 +11,16 @@ struct journal {
 };
 
 static const char *const action_names[JOURNAL_ACTIONS] = {
-    [JOURNAL_FREEZE] = "freeze", [JOURNAL_WOULD_FREEZE] = "would-freeze",
-    [JOURNAL_THAW] = "thaw",     [JOURNAL_WAKE] = "wake",
-    [JOURNAL_HOLD] = "hold",     [JOURNAL_FAILED] = "failed",
-    [JOURNAL_PIN] = "pin",       [JOURNAL_UNPIN] = "unpin",
-    [JOURNAL_POLICY] = "policy", [JOURNAL_FOREIGN] = "foreign",
-    [JOURNAL_GUARD] = "guard",   [JOURNAL_APPEAR] = "appear",
-    [JOURNAL_VANISH] = "vanish", [JOURNAL_CONFIG] = "config",
+    [JOURNAL_FREEZE] = "freeze",   [JOURNAL_WOULD_FREEZE] = "would-freeze",
+    [JOURNAL_THAW] = "thaw",       [JOURNAL_WAKE] = "wake",
+    [JOURNAL_HOLD] = "hold",       [JOURNAL_FAILED] = "failed",
+    [JOURNAL_PIN] = "pin",         [JOURNAL_UNPIN] = "unpin",
+    [JOURNAL_POLICY] = "policy",   [JOURNAL_RECLAIM] = "reclaim",
+    [JOURNAL_PREWARM] = "prewarm", [JOURNAL_SQUEEZE] = "squeeze",
+    [JOURNAL_EVICT] = "evict",     [JOURNAL_HOOK] = "hook",
+    [JOURNAL_FOREIGN] = "foreign", [JOURNAL_GUARD] = "guard",
+    [JOURNAL_APPEAR] = "appear",   [JOURNAL_VANISH] = "vanish",
+    [JOURNAL_CONFIG] = "config",
 };
 
 static const char *const actor_names[] = {

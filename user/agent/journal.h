@@ -25,6 +25,11 @@ enum journal_action {
 	JOURNAL_PIN,
 	JOURNAL_UNPIN,
 	JOURNAL_POLICY,
+	JOURNAL_RECLAIM, /* memory was paged out */
+	JOURNAL_PREWARM, /* and brought back ahead of a request */
+	JOURNAL_SQUEEZE, /* chosen to step down for the node's memory */
+	JOURNAL_EVICT,   /* killed */
+	JOURNAL_HOOK,    /* a command of the function ended */
 	JOURNAL_FOREIGN, /* someone else froze or thawed it */
 	JOURNAL_GUARD,
 	JOURNAL_APPEAR,

@@ -15,6 +15,7 @@
 #include "lib/util.h"
 
 #define TICK_MS         100   /* how long a per-invocation record waits for the engine */
+#define MEMORY_MS       1000  /* between two looks at the budget */
 #define RECOUNT_MS      10000 /* between two looks for counters that a lost end left high */
 #define RESYNC_MS       60000 /* between two walks over the tree, in case an event was lost */
 #define ENTRIES_AT_ONCE 4
@@ -140,6 +141,20 @@ void loop_wake_notify(void *arg)
 	struct agent *a = arg;
 
 	uv_async_send(&a->wake_async);
+}
+
+/* A request wins over whatever is being done to its memory. */
+void loop_wake_thawed(uint32_t slot, void *arg)
+{
+	struct agent *a = arg;
+
+	worker_cancel(a->worker, slot);
+}
+
+static void on_memory(uv_timer_t *timer)
+{
+	node_tick(timer->data);
+	evict_tick(timer->data);
 }
 
 /* Events that found the ring full were lost, state in the maps was not: look at it all. */
@@ -269,6 +284,7 @@ static void on_reload(uv_signal_t *sig, int signum)
 	a->config = next;
 	attach_again(a);
 	registry_configure(a->registry, next);
+	node_configure(a);
 	engine_replan_all(a);
 	config_free(old);
 	log_info("configuration reloaded, mode %s", agent_mode_name(next->mode));
@@ -313,6 +329,7 @@ void loop_start(struct agent *a)
 	start_poll(a, &a->events_poll, kernel_events_fd(a->kernel), on_events_readable);
 	start_poll(a, &a->inotify_poll, a->inotify_fd, on_inotify);
 	start_timer(a, &a->tick, on_tick, TICK_MS);
+	start_timer(a, &a->memory, on_memory, MEMORY_MS);
 	start_timer(a, &a->recount, on_recount, RECOUNT_MS);
 	start_timer(a, &a->resync, on_resync, RESYNC_MS);
 	start_timer(a, &a->save, on_save, a->config->state_interval_ns / NSEC_PER_MSEC);

@@ -6,9 +6,13 @@
 #include "agent/agent.h"
 #include "lib/util.h"
 
-static int freeze_all(struct agent *a, struct function *fn, struct api_answer *answer)
+typedef int (*engine_step_fn)(struct agent *a, struct instance *inst, char *why, size_t size);
+
+/* Down or up by hand, instance by instance; done: "%u frozen until the next request". */
+static int move_all(struct agent *a, struct function *fn, engine_step_fn step, const char *done,
+		    struct api_answer *answer)
 {
-	unsigned int frozen = 0, refused = 0;
+	unsigned int moved = 0, refused = 0;
 	struct instance *inst, *next;
 	char why[160] = "";
 	int err = 0, rc;
@@ -21,19 +25,31 @@ static int freeze_all(struct agent *a, struct function *fn, struct api_answer *a
 	}
 	for (inst = fn->instances; inst; inst = next) {
 		next = inst->next;
-		rc = engine_freeze_now(a, inst, why, sizeof(why));
-		frozen += rc == 0;
+		rc = step(a, inst, why, sizeof(why));
+		moved += rc == 0;
 		refused += rc != 0 && rc != -ENOENT;
 		if (rc && rc != -ENOENT)
 			err = rc;
 	}
 	if (refused)
-		snprintf(answer->message, sizeof(answer->message), "%u frozen, %u not: %s", frozen,
+		snprintf(answer->message, sizeof(answer->message), "%u %s, %u not: %s", moved, done,
 			 refused, why);
 	else
-		snprintf(answer->message, sizeof(answer->message),
-			 "%u frozen until the next request", frozen);
+		snprintf(answer->message, sizeof(answer->message), "%u %s", moved, done);
 	return err;
+}
+
+static int prewarm(struct agent *a, struct function *fn, struct api_answer *answer)
+{
+	int err;
+
+	if (fn->instances)
+		return move_all(a, fn, engine_prewarm_now, "made ready", answer);
+	err = evict_prewarm(a, fn);
+	snprintf(answer->message, sizeof(answer->message),
+		 err == -ENOTSUP ? "it has no instance, and no prewarm command to make one"
+				 : "its prewarm command was started");
+	return err == -ENOTSUP ? -EBUSY : err;
 }
 
 static int thaw_all(struct agent *a, struct function *fn, const char *reason,
@@ -100,7 +116,13 @@ int ops_change(void *ctx, enum api_change change, const char *name, const char *
 		return -ENOENT;
 	switch (change) {
 	case API_FREEZE:
-		return freeze_all(a, fn, answer);
+		return move_all(a, fn, engine_freeze_now, "frozen until the next request", answer);
+	case API_RECLAIM:
+		return move_all(a, fn, engine_reclaim_now, "frozen and being paged out", answer);
+	case API_EVICT:
+		return move_all(a, fn, engine_evict_now, "killed", answer);
+	case API_PREWARM:
+		return prewarm(a, fn, answer);
 	case API_THAW:
 		return thaw_all(a, fn, "asked for by hand", answer);
 	case API_PIN:

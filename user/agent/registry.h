@@ -19,6 +19,7 @@
 #include "agent/kernel.h"
 #include "agent/measure.h"
 #include "agent/naming.h"
+#include "agent/paging.h"
 #include "agent/shadow.h"
 #include "agent/spans.h"
 #include "agent/state.h"
@@ -45,7 +46,12 @@ struct function {
 	struct hearth_rung_step steps[HEARTH_LADDER_STEPS];         /* of the decision */
 	struct hearth_rung_step surplus_steps[HEARTH_LADDER_STEPS]; /* without windows */
 	int n_steps, n_surplus_steps;
-	unsigned int needed; /* instances the recent peak needed at once */
+	struct measures measures;
+	struct paging_counts paged;
+	uint64_t evictions;
+	uint32_t busy_slot;     /* whose begin made it busy */
+	uint64_t prewarm_at_ns; /* of its gone instances one should be back by then; 0: none */
+	unsigned int needed;    /* instances the recent peak needed at once */
 	bool pinned;
 	struct instance *instances; /* utlist, unordered */
 	unsigned int n_instances;
@@ -55,7 +61,6 @@ struct function {
 	double instance_s;      /* of instances that are gone */
 	uint64_t last_arrival_ns;
 	struct hearth_gaps gaps; /* what it teaches the prior */
-	struct measures measures;
 	struct span_track span;
 	float wake_us[WAKE_SAMPLES];
 	uint32_t n_wake_us;
@@ -88,20 +93,16 @@ struct instance {
 	uint64_t frozen_at_ns; /* 0: not frozen by us */
 	double frozen_s;
 	uint64_t freezes, wakes;
-	uint64_t thawed_ns;          /* last thaw, by us or others: debounce counts from it */
-	uint64_t noted_begins;       /* begins + 1 when would-freeze was journalled; 0: not */
-	bool manual;                 /* frozen by hand: stays until its next request */
-	bool reclaimed;              /* since it was frozen, its memory was paged out */
-	bool prewarmed;              /* ... and brought back ahead of a request */
-	bool record_due;             /* its next end shows the working set; see engine_memory.c */
-	bool evicted;                /* killed by us, and not started since */
-	enum hearth_rung woken_from; /* tier its latest begin found it in */
-	enum hearth_rung squeezed;   /* at least this far down, for the node's memory */
-	uint64_t memory_bytes;       /* resident at the last look; 0: none yet */
-	uint64_t swap_bytes;         /* paged out at the last look */
-	uint64_t memory_at_ns;       /* that look */
-	uint64_t job_retry_ns;       /* no reclaim before then: the last one was in vain */
-	struct workset *workset;     /* NULL: not recorded yet */
+	uint64_t thawed_ns;         /* last thaw, by us or others: debounce counts from it */
+	uint64_t noted_begins;      /* begins + 1 when would-freeze was journalled; 0: not */
+	bool manual;                /* frozen by hand: stays until its next request */
+	bool evicted;               /* killed by us, and not started since */
+	enum hearth_rung squeezed;  /* at least this far down, for the node's memory ... */
+	uint64_t squeezed_ns;       /* ... since then, if no request came after it, ... */
+	uint64_t squeezed_until_ns; /* ... until its plan's next step */
+	uint64_t hooked_ns;         /* its pre_freeze or on_evict ended well */
+	uint64_t hook_failed_ns;    /* ... or not: no other one for a while */
+	struct paging paging;
 	struct hearth_rank_item rank;
 	unsigned int refusals; /* freezes in a row that a scan of its sockets forbade */
 	unsigned int failures; /* freezes in a row that did not come about */

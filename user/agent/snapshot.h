@@ -24,11 +24,11 @@ struct snapshot_instance {
 	const char *function; /* its function's name */
 	const char *name;     /* {instance} capture */
 	uint64_t id;          /* cgroup id */
-	const char *tier;     /* running, warm, freezing, frozen, thawing, foreign */
-	const char *hold;     /* why it may not be frozen now; NULL: nothing holds it */
-	const char *sources;  /* "request+exec": where its invocations are seen */
-	bool proven;          /* one completed invocation was seen */
-	bool fresh;           /* made while hearthd watched */
+	const char *tier; /* running, warm, freezing, frozen, reclaimed, gone, thawing, foreign */
+	const char *hold; /* why it may not be frozen now; NULL: nothing holds it */
+	const char *sources; /* "request+exec": where its invocations are seen */
+	bool proven;         /* one completed invocation was seen */
+	bool fresh;          /* made while hearthd watched */
 	unsigned int inflight;
 	unsigned int probes;    /* health checks in flight */
 	unsigned int outsiders; /* process trees that entered later */
@@ -78,6 +78,11 @@ struct snapshot_function {
 	uint64_t lukewarm_starts;
 	uint64_t freezes;
 	uint64_t wakes;
+	/* of this run of hearthd */
+	uint64_t reclaims;
+	double returned_bytes;
+	uint64_t evictions;
+	uint64_t prewarms_hit, prewarms_early, prewarms_wasted; /* as in snapshot_status */
 	bool pinned;
 	double first_seen_s;
 	double last_seen_s;

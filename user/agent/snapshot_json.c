@@ -233,6 +233,12 @@ json_t *snapshot_function_json(const struct snapshot_function *f, bool with_hist
 	put_int(&b, "lukewarm_starts", f->lukewarm_starts);
 	put_int(&b, "freezes", f->freezes);
 	put_int(&b, "wakes", f->wakes);
+	put_int(&b, "reclaims", f->reclaims);
+	put_real(&b, "returned_bytes", f->returned_bytes);
+	put_int(&b, "evictions", f->evictions);
+	put_int(&b, "prewarms_hit", f->prewarms_hit);
+	put_int(&b, "prewarms_early", f->prewarms_early);
+	put_int(&b, "prewarms_wasted", f->prewarms_wasted);
 	put_bool(&b, "pinned", f->pinned);
 	put_learned(&b, f);
 	put(&b, "instances", instances_json(f));

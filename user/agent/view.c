@@ -26,9 +26,9 @@ static double unix_s(uint64_t mono_ns, uint64_t now)
 
 static double memory_of(int fd)
 {
-	uint64_t bytes;
+	uint64_t resident, swapped;
 
-	return memory_current(fd, &bytes) ? NAN : (double)bytes;
+	return memory_glance(fd, &resident, &swapped) ? NAN : (double)resident;
 }
 
 static const char *tier_of(const struct agent *a, const struct instance *inst)
@@ -37,6 +37,10 @@ static const char *tier_of(const struct agent *a, const struct instance *inst)
 
 	if (st == ACT_THAWED && a->maps->instances[inst->slot].inflight > 0)
 		return "running";
+	if (st == ACT_FROZEN && inst->paging.out)
+		return "reclaimed";
+	if (st == ACT_THAWED && inst->evicted && !inst->populated)
+		return "gone";
 	return act_state_name(st);
 }
 
@@ -218,6 +222,12 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	out.lukewarm_starts = slot->lukewarm_starts;
 	out.freezes = fn->freezes;
 	out.wakes = fn->wakes;
+	out.reclaims = fn->paged.reclaims;
+	out.returned_bytes = (double)fn->paged.returned_bytes;
+	out.evictions = fn->evictions;
+	out.prewarms_hit = fn->paged.hits;
+	out.prewarms_early = fn->paged.early;
+	out.prewarms_wasted = fn->paged.wasted;
 	out.pinned = fn->pinned;
 	out.first_seen_s = (double)fn->first_seen_ns / 1e9;
 	out.last_seen_s = unix_s(seen, now);
@@ -320,6 +330,7 @@ static void view_memory(struct agent *a, struct snapshot_status *out)
 	struct swap_use swap = {};
 	struct psi_use psi;
 	struct instance *inst, *tmp, *all = registry_instances(a->registry);
+	struct function *fn, *next, *fns = registry_functions(a->registry);
 
 	out->memory.budget_bytes = (double)config_amount_bytes(&m->budget, memory_total());
 	if (out->memory.budget_bytes == 0)
@@ -328,10 +339,21 @@ static void view_memory(struct agent *a, struct snapshot_status *out)
 		out->memory.swap_budget_bytes =
 		    (double)config_amount_bytes(&m->swap_budget, swap.total_bytes);
 	HASH_ITER (hh, all, inst, tmp) {
-		out->memory.reclaimed += inst->reclaimed;
-		out->memory.swapped_bytes += (double)inst->swap_bytes;
+		out->memory.reclaimed += inst->paging.out;
+		out->memory.swapped_bytes += (double)inst->paging.swap_bytes;
 	}
-	out->memory.why_no_pressure = m->pressure > 0 ? NULL : "pressure = off";
+	HASH_ITER (hh, fns, fn, next) {
+		out->memory.returned_bytes += (double)fn->paged.returned_bytes;
+		out->memory.evictions += fn->evictions;
+		out->memory.prewarms_hit += fn->paged.hits;
+		out->memory.prewarms_early += fn->paged.early;
+		out->memory.prewarms_wasted += fn->paged.wasted;
+	}
+	out->memory.idle_bytes = (double)a->node.idle_bytes;
+	out->memory.pressure_events = a->node.pressed;
+	out->memory.why_no_pressure = m->pressure > 0 ? a->node.psi_why_not : "pressure = off";
+	if (a->node.psi)
+		out->memory.why_no_pressure = NULL;
 	out->memory.pressure_some = out->memory.pressure_full = NAN;
 	if (psi_read(PSI_MEMORY, &psi) == 0) {
 		out->memory.pressure_some = psi.some.avg10;

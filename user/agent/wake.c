@@ -53,6 +53,8 @@ static void look(struct wake *w, uint32_t slot, uint64_t asked_ns, uint32_t caus
 		else
 			w->next_scan_ns = 0;
 	}
+	if (r.thawed)
+		w->o.thawed(slot, w->o.arg);
 	if (r.thawed || r.error) {
 		struct wake_note note = {
 		    .asked_ns = asked_ns,

@@ -20,9 +20,10 @@ struct wake_options {
 	struct act *act;
 	struct guard_table *guard;
 	const struct kernel_maps *maps;
-	int map_fd;                /* the `wakes` ring */
-	int priority;              /* SCHED_FIFO, 0 = off */
-	void (*notify)(void *arg); /* there are notes; called on the wake thread */
+	int map_fd;                               /* the `wakes` ring */
+	int priority;                             /* SCHED_FIFO, 0 = off */
+	void (*notify)(void *arg);                /* there are notes; called on the wake thread */
+	void (*thawed)(uint32_t slot, void *arg); /* at once, on the wake thread */
 	void *arg;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * hearth freeze, thaw, pin, unpin NAME: the four changes that are one POST to
- * the path of the command's own name.
+ * hearth freeze, thaw, reclaim, prewarm, evict, pin, unpin NAME: the changes that
+ * are one POST to the path of the command's own name.
  */
 #include "cli/agent.h"
 #include "cli/commands.h"

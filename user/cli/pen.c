@@ -95,8 +95,9 @@ enum style pen_tier(const char *tier)
 		const char *tier;
 		enum style style;
 	} styles[] = {
-	    {"running", STYLE_GOOD}, {"warm", STYLE_WARN},    {"freezing", STYLE_COLD},
-	    {"frozen", STYLE_COLD},  {"thawing", STYLE_WARN}, {"foreign", STYLE_ODD},
+	    {"running", STYLE_GOOD}, {"warm", STYLE_WARN},      {"freezing", STYLE_COLD},
+	    {"frozen", STYLE_COLD},  {"reclaimed", STYLE_COLD}, {"gone", STYLE_DIM},
+	    {"thawing", STYLE_WARN}, {"foreign", STYLE_ODD},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(styles); i++)

@@ -49,7 +49,7 @@ static void draw_counters(struct pen *pen, const json_t *f)
 		  number(f, "invocations", a), number(f, "busy_spans", b),
 		  number(f, "inflight", c));
 	label(pen, "starts");
-	pen_print(pen, STYLE_PLAIN, "%s cold, %s lukewarm (found frozen)\n",
+	pen_print(pen, STYLE_PLAIN, "%s cold, %s lukewarm (found frozen or reclaimed)\n",
 		  number(f, "cold_starts", a), number(f, "lukewarm_starts", b));
 	label(pen, "frozen");
 	pen_print(pen, STYLE_PLAIN, "%s of the time (%s); %s freezes, %s wakes\n",
@@ -269,9 +269,10 @@ static enum style action_style(const char *action)
 	static const struct {
 		const char *action;
 		enum style style;
-	} styles[] = {{"freeze", STYLE_COLD}, {"would-freeze", STYLE_COLD}, {"thaw", STYLE_WARN},
-		      {"wake", STYLE_GOOD},   {"failed", STYLE_BAD},        {"guard", STYLE_BAD},
-		      {"foreign", STYLE_ODD}};
+	} styles[] = {{"freeze", STYLE_COLD},  {"would-freeze", STYLE_COLD}, {"thaw", STYLE_WARN},
+		      {"wake", STYLE_GOOD},    {"failed", STYLE_BAD},        {"guard", STYLE_BAD},
+		      {"foreign", STYLE_ODD},  {"reclaim", STYLE_COLD},      {"evict", STYLE_COLD},
+		      {"squeeze", STYLE_COLD}, {"prewarm", STYLE_GOOD}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(styles); i++)
 		if (!strcmp(styles[i].action, action))

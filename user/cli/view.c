@@ -148,8 +148,8 @@ int view_sort_option(struct cli *cli)
 
 static int tier_rank(const char *tier)
 {
-	static const char *const order[] = {"running",  "thawing", "warm",
-					    "freezing", "frozen",  "foreign"};
+	static const char *const order[] = {"running", "thawing",   "warm", "freezing",
+					    "frozen",  "reclaimed", "gone", "foreign"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
 		if (!strcmp(order[i], tier))

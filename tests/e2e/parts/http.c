@@ -16,6 +16,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conn.h"
@@ -279,6 +280,48 @@ static int run_calm(struct conn *c, const struct request *r)
 	return answer(c, "calm\n");
 }
 
+static unsigned char *kept;
+static size_t kept_bytes;
+
+/* Keeps mb megabytes from now on, of text that compresses or, with random=1, of noise. */
+static int run_keep(struct conn *c, const struct request *r)
+{
+	uint64_t x = 88172645463325252;
+	size_t i;
+
+	free(kept);
+	kept_bytes = (size_t)query_number(r, "mb", 64) << 20;
+	kept = malloc(kept_bytes);
+	if (!kept)
+		return -1;
+	for (i = 0; i < kept_bytes; i += sizeof(x)) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		if (!query_number(r, "random", 0))
+			x &= 0xff00000000000000 | i; /* few values, many zeros */
+		memcpy(kept + i, &x, sizeof(x));
+	}
+	return answer(c, "kept\n");
+}
+
+/* Touches each page of the first share % of what it keeps; says how many us that took. */
+static int run_touch(struct conn *c, const struct request *r)
+{
+	size_t end = kept_bytes / 100 * (size_t)query_number(r, "share", 100), i;
+	struct timespec from, to;
+	unsigned int sum = 0;
+	char body[64];
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (i = 0; i < end; i += 4096)
+		sum += kept[i]++;
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	snprintf(body, sizeof(body), "%ld %u\n",
+		 (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000, sum);
+	return answer(c, body);
+}
+
 static const struct route {
 	const char *path;
 	int (*run)(struct conn *c, const struct request *r);
@@ -301,6 +344,8 @@ static const struct route {
     {"/exec", run_exec},
     {"/burn", run_burn},
     {"/calm", run_calm},
+    {"/keep", run_keep},
+    {"/touch", run_touch},
 };
 
 static bool header(const char *line, const char *name, const char **value)
