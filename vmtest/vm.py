@@ -63,6 +63,7 @@ def _arguments(kernel, options, accel, share):
     for tag, path, access in (("root", "/", "on"), ("modules", version, "on"), ("result", share, "off")):
         shares += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap,"
                               f"readonly={access}"]
+    # a pipe, never a file: QEMU would truncate it
     output = ["-chardev", "stdio,id=out,signal=off" if options.tty else "file,id=out,path=/dev/fd/1"]
     return [_qemu(), "-M", "q35", *speed, "-smp", str(options.cpus), "-m", options.memory, "-nodefaults",
             "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4",
@@ -85,8 +86,8 @@ def _finish(share, problem):
     return Result(status, problem, logs[0] if logs else "", splats)
 
 
-def boot(kernel, script, options=Options(), line=None, accel=None):
-    """Runs the shell script in a fresh guest; line() gets its output line by line, None: our stdout."""
+def boot(kernel, script, options=Options(), line=lambda text: print(text, flush=True), accel=None):
+    """Runs the shell script in a fresh guest; line() gets its output line by line (with tty, our terminal does)."""
     accel = accel or accelerator(kernel)
     with tempfile.TemporaryDirectory(prefix="hearth-vm-") as share:
         share = pathlib.Path(share)
@@ -94,7 +95,7 @@ def boot(kernel, script, options=Options(), line=None, accel=None):
         (share / "script").write_text(script)
         process = subprocess.Popen([str(a) for a in _arguments(kernel, options, accel, share)],
                                    stdin=None if options.tty else subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE if line else None,
+                                   stdout=None if options.tty else subprocess.PIPE,
                                    stderr=subprocess.DEVNULL if options.quiet else None)
         late = []
         timer = threading.Timer(options.timeout, lambda: (late.append(True), process.kill()))
