@@ -64,8 +64,6 @@ static int open_swap(void **state)
 {
 	(void)state;
 	no_swap = swap_init(SWAP_NEEDED);
-	if (no_swap)
-		print_message("skipped: %s\n", no_swap);
 	return 0;
 }
 
@@ -300,11 +298,18 @@ static struct prefault_result prefault(const struct workset *set, struct prefaul
 	return r;
 }
 
+static void skip_for(const char *reason)
+{
+	if (!reason)
+		return;
+	print_message("skipped: %s\n", reason);
+	skip();
+}
+
 #define NEEDS_SWAP                                                                                 \
 	do {                                                                                       \
 		(void)state;                                                                       \
-		if (no_swap)                                                                       \
-			skip();                                                                    \
+		skip_for(no_swap);                                                                 \
 	} while (0)
 
 static void a_recording_is_what_a_request_touched(void **state)
@@ -353,7 +358,7 @@ static void both_ways_to_scan_agree(void **state)
 
 			if (n == -ENOTTY) {
 				close(fd);
-				skip();
+				skip_for("this kernel has no PAGEMAP_SCAN to compare with");
 			}
 			assert_int_equal(pages_scan_words(fd, KINDS[k], at, end, b, 16, &next_b),
 					 n);
@@ -425,7 +430,7 @@ static void what_comes_back_is_charged_to_the_instance(void **state)
 
 	NEEDS_SWAP;
 	if (read_file_at(cgdir, "memory.current", text, sizeof(text)) < 0)
-		skip(); /* no memory controller here */
+		skip_for("needs the memory controller in cgroup2");
 	p = start_program(MEMORY, ".");
 	set = recorded();
 	freeze(true);
