@@ -24,7 +24,7 @@ SAN        := -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize
 
 objs = $(patsubst %.c,$(2)/%.o,$(wildcard user/$(1)/*.c))
 
-LIBS      := lib policy trace sim
+LIBS      := lib policy trace sim zygote
 ARCHIVES  := $(LIBS:%=$(B)/libhearth-%.a)
 LINK      := $(B)/libhearth-sim.a $(B)/libhearth-trace.a $(B)/libhearth-policy.a $(B)/libhearth-lib.a
 AGENT     := $(call objs,agent,$(B))
@@ -37,7 +37,7 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = @printf '  %-8s%s\n' $(1) $@
 
-all: $(B)/hearthd $(B)/hearth ## build build/hearthd and build/hearth (default)
+all: $(B)/hearthd $(B)/hearth zygote ## build build/hearthd, build/hearth and libhearth-zygote (default)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,22 @@ CONFIG := $(filter $(B)/user/agent/config%.o $(B)/user/agent/naming%.o,$(AGENT))
 $(B)/hearth: $(CLI) $(CONFIG) $(ARCHIVES)
 	$(call say,CC)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(CLI) $(CONFIG) $(LINK) $(CLI_LIBS)
+
+# ---- libhearth-zygote: for other people's programs, so it needs nothing of ours
+$(B)/user/zygote/%.o: CFLAGS += -fPIC -fvisibility=hidden
+ZYGOTE := $(B)/libhearth-zygote.a $(B)/libhearth-zygote.so $(B)/zygote/image $(B)/zygote/run
+zygote: $(ZYGOTE) ## build libhearth-zygote and its examples
+
+$(B)/libhearth-zygote.so.1: $(call objs,zygote,$(B))
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ $^
+$(B)/libhearth-zygote.so: $(B)/libhearth-zygote.so.1
+	$(Q)ln -sf $(<F) $@
+
+$(B)/zygote/%: $(B)/user/zygote/example/%.o $(B)/libhearth-zygote.a
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
 
 # ---- unit tests: everything but main, rebuilt with ASan and UBSan
 SAN_OBJS := $(foreach l,$(LIBS),$(call objs,$(l),$(B)/san)) \
@@ -202,6 +218,10 @@ install: all man $(B)/hearth.bash $(B)/hearthd.service ## install below DESTDIR 
 	install -D -m 755 $(B)/hearthd $(D)/sbin/hearthd
 	install -D -m 755 $(B)/hearth $(D)/bin/hearth
 	for page in $(MAN); do install -D -m 644 -t $(D)/share/man/man$${page##*.} $$page || exit; done
+	install -D -m 644 -t $(D)/include/hearth include/hearth/zygote.h
+	install -D -m 644 -t $(D)/lib $(B)/libhearth-zygote.a $(B)/libhearth-zygote.so.1
+	ln -sf libhearth-zygote.so.1 $(D)/lib/libhearth-zygote.so
+	install -D -m 755 -t $(D)/lib/hearth user/zygote/python/hearth_zygote.py
 	install -D -m 644 $(B)/hearth.bash $(D)/share/bash-completion/completions/hearth
 	install -D -m 644 $(B)/hearthd.service $(D)/lib/systemd/system/hearthd.service
 	install -D -m 644 deploy/hearth.sysusers $(D)/lib/sysusers.d/hearth.conf
@@ -213,7 +233,7 @@ SOURCES = $(shell git ls-files '*.c' '*.h')
 SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 lint: man $(B)/hearth.skel.h $(PRIORS) | deps-lint ## check format, warnings, shell scripts and man pages
 	@clang-format --dry-run -Werror $(SOURCES)
-	@$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -Werror -fsyntax-only $(wildcard user/*/*.c)
+	@$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -Werror -fsyntax-only $(wildcard user/*/*.c user/zygote/example/*.c)
 	@shellcheck $(SCRIPTS)
 
 format: ## format all C code
@@ -222,6 +242,6 @@ format: ## format all C code
 clean: ## remove build/
 	rm -rf $(B)
 
-.PHONY: all help unit tests check vmtest demo bench man install lint format clean
+.PHONY: all help zygote unit tests check vmtest demo bench man install lint format clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,186 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A Python process as an image: loads modules, then forks instances on request.
+
+    hearth_zygote.py [--socket PATH] [--keep-fd FD]... MODULE...
+
+The socket is --socket, or the listening descriptor that HEARTH_ZYGOTE_FD names.
+An instance runs what the request's argv[0] says: FILE as __main__, or
+MODULE:FUNCTION, called without arguments; sys.argv is the request's argv.
+
+A module that keeps state which must differ between instances (a random generator
+of its own, an id) registers a hook:
+
+    import hearth_zygote
+    hearth_zygote.after_fork(lambda: rng.bit_generator.__setstate__(...))
+
+`random`, `secrets`, `uuid4` and numpy's global generator are reseeded without one.
+Hash seed and address layout are those of the image, in all its instances.
+"""
+import ctypes
+import gc
+import importlib
+import os
+import sys
+import types
+
+ERROR_BYTES = 256
+EXIT_FAILED = 125
+SONAME = "libhearth-zygote.so.1"
+_hooks = []
+
+
+class Options(ctypes.Structure):
+    _fields_ = [("runtime", ctypes.c_char_p), ("keep_fds", ctypes.POINTER(ctypes.c_int)),
+                ("n_keep_fds", ctypes.c_size_t), ("owner", ctypes.c_uint),
+                ("after_fork", ctypes.c_void_p), ("arg", ctypes.c_void_p)]
+
+
+class Child(ctypes.Structure):
+    _fields_ = [("argc", ctypes.c_int), ("argv", ctypes.POINTER(ctypes.c_char_p)),
+                ("env", ctypes.POINTER(ctypes.c_char_p)), ("n_extra", ctypes.c_int), ("conn", ctypes.c_int)]
+
+
+def after_fork(hook):
+    """Calls hook() in every instance, before its handler is loaded."""
+    _hooks.append(hook)
+    return hook
+
+
+def _library():
+    # PyDLL keeps the interpreter's lock: nobody else is there to want it
+    library = ctypes.PyDLL(os.environ.get("HEARTH_ZYGOTE_LIB", SONAME))
+    library.hearth_zygote_started.restype = None
+    return library
+
+
+def listen(path):
+    error = ctypes.create_string_buffer(ERROR_BYTES)
+    fd = _library().hearth_zygote_listen(os.fsencode(path), error)
+    if fd < 0:
+        raise OSError(-fd, error.value.decode(errors="replace"))
+    return fd
+
+
+def serve(fd, keep_fds=()):
+    """Returns in every instance: (argv, function to call once it has started or failed)."""
+    library, child = _library(), Child()
+    error = ctypes.create_string_buffer(ERROR_BYTES)
+    runtime = f"python {sys.version.split()[0]}".encode()
+    kept = (ctypes.c_int * len(keep_fds))(*keep_fds)
+    options = Options(runtime, kept, len(keep_fds), ctypes.c_uint(-1).value)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.collect()
+    gc.freeze()  # a collection in an instance does not touch, and so copy, the image's pages
+    while True:
+        ctypes.pythonapi.PyOS_BeforeFork()
+        result = library.hearth_zygote_serve(fd, ctypes.byref(options), ctypes.byref(child), error)
+        if result == 1:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+            break
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+        if result != -4:  # EINTR: Python's own signal handlers run now
+            raise OSError(-result, error.value.decode(errors="replace"))
+
+    def started(why=None):
+        library.hearth_zygote_started(ctypes.byref(child), why and why.encode(errors="replace"))
+
+    if child.env:
+        _take_environment(child.env)
+    return [os.fsdecode(child.argv[i]) for i in range(child.argc)], started
+
+
+def _take_environment(env):
+    wanted = {}
+    for i in range(sys.maxsize):
+        if env[i] is None:
+            break
+        name, _, value = env[i].partition(b"=")
+        wanted[os.fsdecode(name)] = os.fsdecode(value)
+    os.environ.clear()
+    os.environ.update(wanted)
+    sys.path[:0] = [p for p in wanted.get("PYTHONPATH", "").split(":") if p]
+
+
+def _reseed_numpy():
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+
+
+def load(name):
+    """What to call for an argv[0]."""
+    module_name, colon, function = name.rpartition(":")
+    if colon and "/" not in name:
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        return getattr(importlib.import_module(module_name), function)
+    with open(name, "rb") as file:
+        code = compile(file.read(), name, "exec")
+    main = types.ModuleType("__main__")
+    main.__file__ = name
+    sys.modules["__main__"] = main
+    sys.path.insert(0, os.path.dirname(os.path.abspath(name)))
+    return lambda: exec(code, main.__dict__)
+
+
+def run(argv, started):
+    """The life of an instance."""
+    sys.argv = argv
+    try:
+        _reseed_numpy()
+        for hook in _hooks:
+            hook()
+        function = load(argv[0])
+    except BaseException as error:  # whatever a module raises while it is imported
+        started(f"{argv[0]}: {type(error).__name__}: {error}")
+        sys.exit(EXIT_FAILED)
+    started()
+    sys.exit(function())
+
+
+def _close_inherited(kept):
+    """What the starter left open is none of the modules' doing: it must not keep the image from serving."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # it was the listing's own
+
+
+def main(words):
+    sys.modules["hearth_zygote"] = sys.modules[__name__]  # the one that hooks register with
+    path, keep_fds, modules = None, [], []
+    while words:
+        word = words.pop(0)
+        if word in ("--socket", "--keep-fd") and words:
+            value = words.pop(0)
+            if word == "--socket":
+                path = value
+            else:
+                keep_fds.append(int(value))
+        elif word.startswith("-"):
+            sys.exit(f"hearth_zygote: {word}: known are --socket PATH, --keep-fd FD and modules")
+        else:
+            modules.append(word)
+    try:
+        fd = -1 if path else int(os.environ.pop("HEARTH_ZYGOTE_FD"))
+        _close_inherited({fd, *keep_fds})
+        if path:
+            fd = listen(path)
+    except KeyError:
+        sys.exit("hearth_zygote: no socket: name one with --socket, or a listening one in HEARTH_ZYGOTE_FD")
+    except (OSError, ValueError) as error:
+        sys.exit(f"hearth_zygote: {error}")
+    for module in modules:
+        importlib.import_module(module)
+    try:
+        argv, started = serve(fd, keep_fds)
+    except OSError as error:
+        sys.exit(f"hearth_zygote: {error.strerror}")
+    run(argv, started)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
