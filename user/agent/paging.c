@@ -219,12 +219,16 @@ uint64_t paging_move(struct agent *a, struct instance *inst, enum hearth_rung ru
 void paging_thawed(struct agent *a, struct instance *inst, bool by_request)
 {
 	struct paging *p = &inst->paging;
-	bool was_out = p->out, was_ready = p->prewarmed, was_returning = p->returning;
+	bool was_going = p->going, was_out = p->out, was_ready = p->prewarmed,
+	     was_returning = p->returning;
 
 	worker_cancel(a->worker, inst->slot);
 	p->out = p->going = p->returning = p->prewarmed = p->swap_due = false;
 	p->retry_ns = 0;
-	p->found = was_out ? HEARTH_RECLAIMED : by_request ? HEARTH_FROZEN : HEARTH_WARM;
+	p->found = was_out      ? HEARTH_RECLAIMED
+		   : was_going  ? HEARTH_RUNGS /* some of it is out: says nothing of either tier */
+		   : by_request ? HEARTH_FROZEN
+				: HEARTH_WARM;
 	p->was_ready = by_request && was_ready;
 	if (was_out)
 		restore(a, inst);
@@ -254,7 +258,7 @@ void paging_idle(struct agent *a, struct instance *inst, double span_s)
 	}
 	if (span_s > 0 && p->found == HEARTH_WARM)
 		measure_add(&inst->fn->measures, MEASURE_SPAN_S, span_s);
-	else if (span_s > 0)
+	else if (span_s > 0 && p->found != HEARTH_RUNGS)
 		measure_add_wake(&inst->fn->measures, wake_measure(p), span_s);
 	p->found = HEARTH_WARM;
 	p->was_ready = false;

@@ -29,7 +29,7 @@ struct paging {
 	bool prewarmed;         /* brought back ahead of a request that has not come */
 	bool record_due;        /* the end of the request shows the working set ... */
 	bool exact;             /* ... for nothing else was brought back */
-	enum hearth_rung found; /* the tier its current span found it in */
+	enum hearth_rung found; /* the tier its current span found it in; HEARTH_RUNGS: between */
 	bool was_ready;         /* ... brought back ahead of it */
 	uint64_t resident_bytes;
 	uint64_t swap_bytes;
