@@ -128,9 +128,13 @@ static void plan_gap(struct planner *p, double from_s, double to_s)
 	double move[HEARTH_RUNGS][HEARTH_TIERS], alive, at = from_s;
 	unsigned char plan[STRETCHES], scratch[STRETCHES * HEARTH_RUNGS];
 	struct hearth_stretch s[STRETCHES];
+	unsigned int lower = p->l->allowed & ~(1u << p->top);
 	struct seen end = {.h = p->seen.h};
-	size_t n = cut(p, from_s, to_s, s);
+	size_t n;
 
+	if (!(lower & (lower - 1))) /* no choice */
+		return step(p, from_s, (enum hearth_rung)__builtin_ctz(lower));
+	n = cut(p, from_s, to_s, s);
 	if (!n)
 		return;
 	alive = s[0].survival;
