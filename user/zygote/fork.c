@@ -24,6 +24,7 @@ static const struct {
 	     "shares with the image: delegate one subtree to the owner"},
     {EBUSY, "the target cgroup has controllers enabled for its children: name a leaf"},
     {ENODEV, "the target cgroup was removed"},
+    {ENOENT, "the target cgroup was removed"},
     {EOPNOTSUPP, "the target cgroup is threaded"},
     {EAGAIN, "the limit of processes is reached (pids.max or RLIMIT_NPROC)"},
     {EINVAL, "refused by the kernel: is the image the first process of its pid namespace?"},

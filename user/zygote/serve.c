@@ -18,7 +18,7 @@
 #include "zygote/internal.h"
 
 #define CONNS       64   /* connected, but have not asked yet; the others wait in the backlog */
-#define PATIENCE_MS 5000 /* after which one of them must give way, when all are taken */
+#define PATIENCE_MS 1000 /* after which one of them must give way, when all are taken */
 
 struct image {
 	const struct hearth_zygote_options *options;

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The client calls of libhearth-zygote against an image, and a request taken apart, byte by byte.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "zygote/internal.h"
+
+#define PATIENCE_MS 20000
+
+static char directory[] = "/tmp/hearth-unit-zygote-XXXXXX", path[64], error[HEARTH_ZYGOTE_ERROR];
+
+static int make_directory(void **state)
+{
+	(void)state;
+	if (!mkdtemp(directory))
+		return -1;
+	snprintf(path, sizeof(path), "%s/s", directory);
+	return 0;
+}
+
+static int remove_directory(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(directory);
+}
+
+static void mark(void *arg)
+{
+	*(int *)arg = 1;
+}
+
+/* What instances of the test's image do. */
+static int work(struct hearth_zygote_child *child, int hooked)
+{
+	if (strcmp(child->argv[0], "hooked") == 0) {
+		hearth_zygote_started(child, NULL);
+		return hooked;
+	}
+	if (strcmp(child->argv[0], "silent") == 0)
+		return 9;
+	if (strcmp(child->argv[0], "hang") == 0)
+		pause();
+	hearth_zygote_started(child, "known: hooked, silent, hang");
+	return HEARTH_ZYGOTE_EXIT;
+}
+
+static pid_t start_image(void)
+{
+	int hooked = 0, fd = hearth_zygote_listen(path, error);
+	struct hearth_zygote_options options = {
+	    .runtime = "test", .owner = (uid_t)-1, .after_fork = mark, .arg = &hooked};
+	struct hearth_zygote_child child;
+	pid_t pid;
+
+	assert_true(fd >= 0);
+	pid = fork();
+	if (pid == 0) {
+		int low = dup2(fd, 3);
+
+		close_range(4, ~0U, 0);
+		_exit(hearth_zygote_serve(low, &options, &child, error) == 1 ? work(&child, hooked)
+									     : 99);
+	}
+	close(fd);
+	return pid;
+}
+
+static void end_image(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static struct hearth_zygote_instance ask(const char *word)
+{
+	struct hearth_zygote_request request = HEARTH_ZYGOTE_NONE;
+	struct hearth_zygote_instance instance;
+	char *argv[] = {(char *)word, NULL};
+	int conn = hearth_zygote_connect(path, error);
+
+	request.argv = argv;
+	assert_true(conn >= 0);
+	if (hearth_zygote_request(conn, &request, PATIENCE_MS, &instance, error) < 0)
+		fail_msg("%s", error);
+	return instance;
+}
+
+static int reap(struct hearth_zygote_instance *instance)
+{
+	int status = -1;
+
+	assert_int_equal(waitpid(instance->pid, &status, 0), instance->pid);
+	hearth_zygote_release(instance);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void an_instance_is_a_child_here_and_ran_its_hook(void **state)
+{
+	pid_t image = start_image();
+	struct hearth_zygote_info info;
+	struct hearth_zygote_instance instance;
+
+	(void)state;
+	assert_int_equal(
+	    hearth_zygote_ready(hearth_zygote_connect(path, error), PATIENCE_MS, &info, error), 0);
+	assert_int_equal(info.pid, image);
+	assert_int_equal(info.threads, 1);
+	assert_int_equal(info.fds, 4);
+	assert_string_equal(info.runtime, "test");
+	instance = ask("hooked");
+	assert_int_equal(hearth_zygote_wait_started(&instance, PATIENCE_MS, error), 0);
+	assert_int_equal(reap(&instance), 1);
+	end_image(image);
+}
+
+static void an_instance_that_fails_hangs_or_ends_is_told_apart(void **state)
+{
+	pid_t image = start_image();
+	struct hearth_zygote_instance instance = ask("unknown");
+
+	(void)state;
+	assert_int_equal(hearth_zygote_wait_started(&instance, PATIENCE_MS, error), -ENOEXEC);
+	assert_string_equal(error, "known: hooked, silent, hang");
+	assert_int_equal(reap(&instance), HEARTH_ZYGOTE_EXIT);
+	instance = ask("silent");
+	assert_int_equal(hearth_zygote_wait_started(&instance, PATIENCE_MS, error), -ECONNRESET);
+	assert_int_equal(reap(&instance), 9);
+	instance = ask("hang");
+	assert_int_equal(hearth_zygote_wait_started(&instance, 20, error), -ETIMEDOUT);
+	assert_int_equal(kill(instance.pid, SIGKILL), 0);
+	assert_int_equal(hearth_zygote_wait_started(&instance, PATIENCE_MS, error), -ECONNRESET);
+	assert_int_equal(reap(&instance), -SIGKILL);
+	end_image(image);
+}
+
+static void what_the_client_cannot_send_is_refused_here(void **state)
+{
+	struct hearth_zygote_request request = HEARTH_ZYGOTE_NONE;
+	struct hearth_zygote_instance instance;
+	char *argv[] = {NULL, NULL};
+	pid_t image = start_image();
+
+	(void)state;
+	argv[0] = malloc(HEARTH_ZYGOTE_MAX_BYTES + 1);
+	assert_non_null(argv[0]);
+	memset(argv[0], 'x', HEARTH_ZYGOTE_MAX_BYTES);
+	argv[0][HEARTH_ZYGOTE_MAX_BYTES] = '\0';
+	request.argv = argv;
+	assert_int_equal(hearth_zygote_request(hearth_zygote_connect(path, error), &request,
+					       PATIENCE_MS, &instance, error),
+			 -EMSGSIZE);
+	free(argv[0]);
+	request.argv = NULL;
+	assert_int_equal(hearth_zygote_request(hearth_zygote_connect(path, error), &request,
+					       PATIENCE_MS, &instance, error),
+			 -EINVAL);
+	assert_non_null(strstr(error, "argv has one or more"));
+	request.n_extra = HEARTH_ZYGOTE_MAX_EXTRA + 1;
+	assert_int_equal(hearth_zygote_request(hearth_zygote_connect(path, error), &request,
+					       PATIENCE_MS, &instance, error),
+			 -EINVAL);
+	end_image(image);
+	assert_int_equal(hearth_zygote_connect(path, error), -ECONNREFUSED);
+	assert_non_null(strstr(error, "no image listens there"));
+}
+
+static void two_images_cannot_share_a_path(void **state)
+{
+	pid_t image = start_image();
+
+	(void)state;
+	assert_int_equal(hearth_zygote_listen(path, error), -EADDRINUSE);
+	end_image(image);
+	end_image(start_image());
+}
+
+/* Any cut and any changed byte of a good request is parsed or refused, within its bounds. */
+static void no_message_is_read_beyond_its_end(void **state)
+{
+	struct hearth_zygote_wire wire = {.type = HEARTH_ZYGOTE_REQUEST,
+					  .protocol = HEARTH_ZYGOTE_PROTOCOL,
+					  .flags = HEARTH_ZYGOTE_SET_DIR | HEARTH_ZYGOTE_SET_ENV,
+					  .n_filter = 2,
+					  .argc = 2,
+					  .n_env = 1};
+	static const char strings[] = "\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1one\0two\0A=1\0/tmp";
+	char good[sizeof(wire) + sizeof(strings)];
+	unsigned taken = 0;
+
+	(void)state;
+	memcpy(good, &wire, sizeof(wire));
+	memcpy(good + sizeof(wire), strings, sizeof(strings));
+	for (size_t size = 0; size <= sizeof(good); size++) {
+		for (size_t change = 0; change < size; change++) {
+			struct zygote_job job = {0};
+			char *copy = malloc(size);
+
+			assert_non_null(copy);
+			memcpy(copy, good, size);
+			copy[change] ^= (char)(1 << change % 8);
+			taken += zygote_parse(copy, size, &job, error) == 0;
+			free(copy);
+		}
+	}
+	assert_true(taken > 0); /* changed letters and ids are no error */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_instance_is_a_child_here_and_ran_its_hook),
+	    cmocka_unit_test(an_instance_that_fails_hangs_or_ends_is_told_apart),
+	    cmocka_unit_test(what_the_client_cannot_send_is_refused_here),
+	    cmocka_unit_test(two_images_cannot_share_a_path),
+	    cmocka_unit_test(no_message_is_read_beyond_its_end),
+	};
+
+	return cmocka_run_group_tests_name("zygote", tests, make_directory, remove_directory);
+}
