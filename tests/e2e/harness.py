@@ -89,7 +89,7 @@ class World:
         self.servers = []
         self.config = {
             "agent": {"mode": "manage", "wake_priority": 10, "attach": f"/{NAME}/w{number}"},
-            "policy": {"default": "always"},
+            "policy": {"default": "always", "tiers": "warm frozen"},  # test_memory.py is about the others
             "rule test": {"match": f"{NAME}/w{number}/fn/{{function}}/{{instance}}"},
         }
         for section, keys in (config or {}).items():
