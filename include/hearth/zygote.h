@@ -7,7 +7,7 @@
  * no descriptors but its own: what it cannot hand on, it refuses to serve with.
  *
  * Outputs are written on success only; errors are negative errno, with a line
- * for people in `error` (HEARTH_ZYGOTE_ERROR bytes; "" on success).
+ * for people in `error` (HEARTH_ZYGOTE_ERROR bytes, or NULL).
  *
  * The wire: AF_UNIX, SOCK_SEQPACKET, one connection a request. Integers are in
  * host order. The image accepts root and its owner (SO_PEERCRED).
