@@ -69,14 +69,14 @@ const char *spans_start_name(enum hearth_start start)
 double spans_memory(struct function *fn)
 {
 	struct span_track *t = &fn->span;
-	uint64_t now = now_ns(), bytes;
+	uint64_t now = now_ns(), bytes, swapped;
 	const struct instance *i;
 	double sum = NAN;
 
 	if (t->memory_at_ns && now < t->memory_at_ns + MEMORY_NS)
 		return t->memory_bytes;
 	for (i = fn->instances; i; i = i->next)
-		if (!memory_current(i->fd, &bytes))
+		if (!memory_glance(i->fd, &bytes, &swapped))
 			sum = (isnan(sum) ? 0 : sum) + (double)bytes;
 	if (!t->memory_at_ns || fn->instances)
 		t->memory_bytes = sum;
