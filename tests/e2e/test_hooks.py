@@ -33,9 +33,10 @@ def open_world():
                   "function told": {"pre_freeze": script("before", ""), "post_thaw": script("after", "")},
                   "function refused": {"pre_freeze": script("refuse", "exit 3")},
                   "function slow": {"pre_freeze": script("slow", "exec sleep 60"), "hook_timeout": "1s"},
-                  "function evicted": {"tiers": "warm frozen gone", "cold_cost": "1ms",
+                  "function by-hand": {"on_evict": script("by-hand", "sleep 0.5"), "post_thaw": script("risen", "")},
+                  "function evicted": {"tiers": "warm gone",
                                        "on_evict": script("evict", "")},
-                  "function kept": {"tiers": "warm frozen gone", "cold_cost": "1ms",
+                  "function kept": {"tiers": "warm gone",
                                     "on_evict": script("keep", "exit 1")},
                   "function started": {"prewarm": script("start", "")}})
 
@@ -83,6 +84,17 @@ def test_on_evict_runs_before_the_kill(world):
     get(server)
     world.wait_tier("evicted", "gone", seconds=20)
     assert len(runs("evict")) == 1
+    world.servers.remove(server)
+
+
+def test_evict_by_hand_waits_for_on_evict_and_nothing_follows_the_kill(world):
+    server = world.serve("by-hand")
+    get(server)
+    world.wait_tier("by-hand", "frozen")
+    world.agent.cli("evict", "by-hand")
+    assert world.instance("by-hand")["tier"] == "frozen"  # as long as the command runs
+    world.wait_tier("by-hand", "gone")
+    assert len(runs("by-hand")) == 1 and not runs("risen")
     world.servers.remove(server)
 
 

@@ -16,7 +16,7 @@ KEEP = 64
 
 def open_world():
     swap()
-    return World({"policy": {"default": "none", "tiers": "warm frozen reclaimed", "debounce": "100ms",
+    return World({"policy": {"default": "none", "tiers": "warm reclaimed", "debounce": "100ms",
                              "startup_grace": "0s", "enter_hold": "100ms", "cold_cost": "1s", "cpu_threshold": 1,
                              "outbound": "ignore"},
                   "memory": {"swap_free_min": "0%", "pressure": "off", "swap_rate": "2G",
@@ -25,7 +25,7 @@ def open_world():
                   "function periodic*": {"policy": "hybrid:1m,bin=1s,arima=off",
                                          "tiers": "frozen reclaimed"},
                   "function frozen-only*": {"tiers": "warm frozen"},
-                  "function gone*": {"tiers": "warm frozen gone", "cold_cost": "1ms"}})
+                  "function gone*": {"tiers": "warm gone"}})
 
 
 def keep(server, mb=KEEP, random=0):
@@ -106,6 +106,17 @@ def test_inside_its_window_it_keeps_its_memory(world):
     server.end()
 
 
+def test_prewarmed_by_hand_it_keeps_its_memory_whatever_its_plan_wants(world):
+    server = world.serve("recalled")
+    keep(server)
+    wait_reclaimed(world, "recalled")
+    world.agent.cli("prewarm", "recalled")
+    world.wait_tier("recalled", "frozen")
+    wait_for(lambda: "by hand" in world.function("recalled")["next"]["reason"], 5, "stays so by hand")
+    assert not events(world, "recalled", "failed")
+    server.end()
+
+
 def test_memory_comes_back_ahead_of_the_request_by_hand(world):
     server = world.serve("ahead")
     keep(server)
@@ -128,7 +139,7 @@ def test_memory_comes_back_ahead_of_the_request_by_hand(world):
 def test_prewarm_is_ready_before_the_predicted_request(world):
     """Every 4 s: the histogram learns it, and its memory is back when the request comes."""
     server = world.serve("periodic")
-    keep(server)
+    keep(server, mb=16)  # out and back within a period, in an emulated guest too
     deadline = time.monotonic() + 60
     while not world.function("periodic")["prewarms_hit"]:
         assert time.monotonic() < deadline, world.function("periodic")
@@ -215,6 +226,24 @@ def test_idle_instance_is_killed_where_gone_is_allowed(world):
     world.servers.remove(server)
 
 
+@timeout(90)
+def test_reclaims_at_once_share_the_swap_budget(world):
+    with World({"policy": {"default": "fixed:3s", "tiers": "warm frozen reclaimed", "debounce": "100ms",
+                           "startup_grace": "0s", "enter_hold": "100ms", "cpu_threshold": 1, "outbound": "ignore",
+                           "cold_cost": "1s"},
+                "memory": {"swap_budget": f"{KEEP * 3 // 2}M", "swap_free_min": "0%", "pressure": "off",
+                           "swap_rate": "2G"}}) as other:
+        servers = {name: other.serve(name) for name in ("one", "two", "three")}
+        for server in servers.values():
+            keep(server)
+        for name in servers:
+            wait_reclaimed(other, name)
+        assert KEEP * MB / 2 < other.status()["memory"]["swapped_bytes"] < KEEP * 2 * MB, other.status()["memory"]
+        for server in servers.values():
+            assert touch(server) > 0
+            server.end()
+
+
 def test_idle_instances_step_down_to_the_budget(world):
     with World({"policy": {"default": "always", "tiers": "warm frozen reclaimed", "debounce": "100ms",
                            "startup_grace": "0s", "enter_hold": "100ms", "cpu_threshold": 1, "outbound": "ignore"},
@@ -223,6 +252,7 @@ def test_idle_instances_step_down_to_the_budget(world):
         servers = {name: other.serve(name) for name in ("kept", "first", "second", "third")}
         for server in servers.values():
             keep(server)
+        wait_reclaimed(other, "first")
         wait_for(lambda: other.status()["memory"]["idle_bytes"] < 160 * MB, 40,
                  lambda: f"below the budget, is {other.status()['memory']}")
         tiers = {name: other.instance(name)["tier"] for name in servers}

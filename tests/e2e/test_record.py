@@ -21,13 +21,16 @@ def open_world():
 class Recorder:
     """A `hearth record` that is running and connected."""
 
+    running = 0
+
     def __init__(self, world, name="trace.csv", *options):
         self.path = pathlib.Path(world.directory / name)
-        before = streams(world)
+        wait_for(lambda: streams(world) == Recorder.running, 10, "earlier recorders are off the socket")
         self.process = subprocess.Popen(
             [BUILD / "hearth", "--socket", world.agent.socket, "record", "--json", *options, self.path],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        wait_for(lambda: streams(world) > before, 10, "the recorder is connected")
+        wait_for(lambda: streams(world) > Recorder.running, 10, "the recorder is connected")
+        Recorder.running += 1
 
     def __enter__(self):
         return self
@@ -35,6 +38,7 @@ class Recorder:
     def __exit__(self, *_):
         self.process.kill()
         self.process.communicate()
+        Recorder.running -= 1
 
     def rows(self):
         """The rows written so far, as dicts."""
