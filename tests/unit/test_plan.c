@@ -130,6 +130,24 @@ static void instances_beyond_the_need_have_no_windows(void **state)
 	assert_int_equal(plan_at(b, 0, 5).rung, HEARTH_FROZEN);
 }
 
+static void a_step_back_up_is_told_from_one_down(void **state)
+{
+	struct bed *b = *state;
+	const struct hearth_rung_step steps[] = {{0, HEARTH_FROZEN},
+						 {10, HEARTH_RECLAIMED},
+						 {50, HEARTH_FROZEN},
+						 {60, HEARTH_RECLAIMED}};
+	uint32_t i;
+
+	for (i = 0; i < 4; i++)
+		b->fn.steps[i] = steps[i];
+	b->fn.n_steps = 4;
+	assert_false(plan_instance(&b->agent, &b->inst[3], 100 * S, 105 * S).up);
+	assert_false(plan_instance(&b->agent, &b->inst[3], 100 * S, 120 * S).up);
+	assert_true(plan_instance(&b->agent, &b->inst[3], 100 * S, 150 * S).up);
+	assert_false(plan_instance(&b->agent, &b->inst[3], 100 * S, 160 * S).up);
+}
+
 static void the_need_follows_a_peak_at_once_and_decays_slowly(void **state)
 {
 	struct bed *b = *state;
@@ -161,6 +179,8 @@ int main(void)
 					    make_bed, drop_bed),
 	    cmocka_unit_test_setup_teardown(no_window_means_frozen_at_once, make_bed, drop_bed),
 	    cmocka_unit_test_setup_teardown(instances_beyond_the_need_have_no_windows, make_bed,
+					    drop_bed),
+	    cmocka_unit_test_setup_teardown(a_step_back_up_is_told_from_one_down, make_bed,
 					    drop_bed),
 	    cmocka_unit_test_setup_teardown(the_need_follows_a_peak_at_once_and_decays_slowly,
 					    make_bed, drop_bed),

@@ -133,6 +133,7 @@ struct plan {
 	enum hearth_rung rung; /* what is wanted now */
 	enum hearth_rung next; /* and from until_ns on; UINT64_MAX: never another */
 	uint64_t until_ns;
+	bool up;            /* rung is above that of the step before: made ready ahead */
 	const char *reason; /* static */
 };
 /* The windows of the idle time that the function is in. */

@@ -65,7 +65,7 @@ void engine_frozen_ended(struct agent *a, struct instance *inst, uint64_t at_ns,
 {
 	double s;
 
-	inst->manual = false;
+	inst->manual = inst->evict_due = false;
 	inst->thawed_ns = at_ns;
 	if (!inst->frozen_at_ns)
 		return;
@@ -79,16 +79,28 @@ void engine_frozen_ended(struct agent *a, struct instance *inst, uint64_t at_ns,
 
 /* ---- freeze and thaw */
 
+/* Of a thaw by the wake thread the note may still wait, or be lost: that freeze ends first. */
+static void settle_wake(struct agent *a, struct instance *inst)
+{
+	loop_wakes(&a->wake_async);
+	if (inst->frozen_at_ns && act_state(a->act, inst->slot) == ACT_THAWED)
+		engine_frozen_ended(a, inst, now_ns(), true);
+}
+
 /* The inotify events of our own writes must be read before others' can be told. */
 static int engine_try_freeze(struct agent *a, struct instance *inst, enum journal_actor actor,
 			     const char *reason)
 {
-	struct act_freeze f = act_freeze(a->act, inst->slot, a->config->freeze_timeout_ns);
+	struct act_freeze f;
+	uint64_t start;
 
+	settle_wake(a, inst);
+	start = now_ns();
+	f = act_freeze(a->act, inst->slot, a->config->freeze_timeout_ns);
 	if (!f.refusal) {
 		inst->hold[0] = '\0';
-		inst->frozen_at_ns = now_ns();
-		paging_look(inst);
+		inst->frozen_at_ns = start; /* it may have been woken again since it was frozen */
+		paging_frozen(inst);
 		inst->freezes++;
 		inst->fn->freezes++;
 		a->freezes++;
@@ -118,7 +130,8 @@ int engine_thaw(struct agent *a, struct instance *inst, enum journal_actor actor
 		return err;
 	if (err == -EBUSY)
 		reason = "thawed, but an ancestor cgroup is frozen by somebody else";
-	engine_frozen_ended(a, inst, start, false);
+	if (act_state(a->act, inst->slot) != ACT_FROZEN) /* else the wake thread tries again */
+		engine_frozen_ended(a, inst, start, false);
 	engine_note(a, inst, err && err != -EBUSY ? JOURNAL_FAILED : JOURNAL_THAW, actor, reason,
 		    now_ns() - start, err == -EBUSY ? 0 : -err);
 	return err;
@@ -168,24 +181,39 @@ static struct plan plan_now(struct agent *a, struct instance *inst, uint64_t now
 	enum hearth_rung squeezed = node_squeezed(a, inst, now);
 
 	if (squeezed > p.rung) {
+		if (p.next > p.rung)
+			p.next = MAX(p.next, squeezed);
 		p.rung = squeezed;
 		p.reason = "memory is short";
 	}
+	/* What is out already is not brought back for a step of the way down. */
+	if (p.rung == HEARTH_FROZEN && !p.up && (inst->paging.out || inst->paging.going) &&
+	    (inst->fn->settings.tiers & (1u << HEARTH_RECLAIMED)))
+		p.rung = HEARTH_RECLAIMED;
 	return p;
 }
 
 static void step_frozen(struct agent *a, struct instance *inst, uint64_t now)
 {
+	bool kept = plan_rank(a, inst) < inst->fn->settings.min_warm;
 	struct plan p;
 	uint64_t again;
 
+	if (inst->evict_due) {
+		again = evict_move(a, inst, "asked for by hand");
+		return act_state(a->act, inst->slot) == ACT_FROZEN
+			   ? engine_plan_next(inst, again, "evict", "asked for by hand")
+			   : engine_replan(a, inst);
+	}
 	if (inst->manual)
 		return engine_plan_next(inst, UINT64_MAX, "none",
 					"frozen by hand until its next request");
 	p = plan_now(a, inst, now);
-	if (p.rung == HEARTH_WARM || !engine_manages(a, inst)) {
+	if (p.rung == HEARTH_WARM || kept || !engine_manages(a, inst)) {
 		engine_thaw(a, inst, JOURNAL_BY_ENGINE,
-			    engine_manages(a, inst) ? "its window opened" : "no longer managed");
+			    !engine_manages(a, inst) ? "no longer managed"
+			    : kept                   ? "min_warm keeps it warm"
+						     : "its window opened");
 		return engine_replan(a, inst);
 	}
 	again =
@@ -283,6 +311,7 @@ static void step(uv_timer_t *timer)
 
 	/* What has been recorded so far belongs to this decision. */
 	kernel_events_consume(a->kernel);
+	loop_wakes(&a->wake_async);
 	if (uv_is_closing((uv_handle_t *)timer))
 		return; /* one of them removed it */
 	now = now_ns();
@@ -364,10 +393,13 @@ int engine_evict_now(struct agent *a, struct instance *inst, char *why, size_t s
 {
 	int err = engine_freeze_now(a, inst, why, size);
 
-	if (!err)
-		err = evict_now(a, inst);
-	if (err == -EBUSY)
+	if (err)
+		return err;
+	err = evict_now(a, inst);
+	if (err == -EBUSY || err == -EALREADY)
 		snprintf(why, size, "a request came first");
+	else if (err)
+		snprintf(why, size, "cgroup.kill: %s", strerror(-err));
 	return err;
 }
 
@@ -375,8 +407,11 @@ int engine_prewarm_now(struct agent *a, struct instance *inst, char *why, size_t
 {
 	if (act_state(a->act, inst->slot) != ACT_FROZEN)
 		return 0; /* it is resident */
-	if (paging_move(a, inst, HEARTH_FROZEN) == UINT64_MAX)
+	if (paging_move(a, inst, HEARTH_FROZEN) == UINT64_MAX) {
+		inst->manual = true; /* its plan would page it out again */
+		engine_replan(a, inst);
 		return 0;
+	}
 	snprintf(why, size, "another job of it has not ended");
 	return -EBUSY;
 }

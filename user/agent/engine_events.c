@@ -26,6 +26,8 @@ void engine_appeared(struct instance *inst, void *arg)
 	char path[64];
 
 	uv_timer_init(&a->loop, &inst->timer);
+	inst->rank.since_s = ns_to_s(now_ns()); /* young, for all we know */
+	inst->rank.last_s = ns_to_s(a->maps->instances[inst->slot].last_begin_ns);
 	reclaim_recover(inst->fd); /* of a hearthd that died in the middle of a squeeze */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.freeze", inst->fd);
 	inst->watch = inotify_add_watch(a->inotify_fd, path, IN_MODIFY);
@@ -82,6 +84,7 @@ void engine_populated(struct instance *inst, bool populated, void *arg)
 		inst->started_ns = now_ns();
 		inst->base_ends = slot->ends;
 		inst->evicted = false;
+		inst->squeezed_until_ns = 0; /* that was said of another run */
 	}
 	inst->populated = populated;
 	engine_replan(a, inst);
@@ -212,7 +215,8 @@ void engine_woken(struct agent *a, const struct wake_note *n)
 	inst->fn->wakes++;
 	a->wakes++;
 	record_wake(inst->fn, n);
-	engine_frozen_ended(a, inst, n->done_ns, true);
+	if (inst->frozen_at_ns <= n->done_ns) /* else it was frozen anew since */
+		engine_frozen_ended(a, inst, n->done_ns, true);
 	engine_note(a, inst, JOURNAL_WAKE, JOURNAL_BY_WAKE, cause_text(n->cause), took_ns, 0);
 	if (cgroup_read_frozen(inst->fd) == 1 && act_state(a->act, inst->slot) == ACT_THAWED)
 		engine_note(a, inst, JOURNAL_FAILED, JOURNAL_BY_WAKE,

@@ -72,6 +72,8 @@ bool evict_pre_freeze(struct agent *a, struct instance *inst, struct hold *h)
 
 void evict_thawed(struct agent *a, struct instance *inst)
 {
+	if (inst->evicted)
+		return; /* it does not run */
 	hooks_cancel(a->hooks, inst->cgid);
 	if (has_hook(inst->fn, HOOK_POST_THAW))
 		run(a, inst, HOOK_POST_THAW);
@@ -97,6 +99,7 @@ static int kill_it(struct agent *a, struct instance *inst, enum journal_actor ac
 	if (err == -EALREADY)
 		return err;
 	plan_return(a, inst);
+	inst->evicted = !err;
 	engine_frozen_ended(a, inst, start, err == -EBUSY);
 	if (err) {
 		engine_note(a, inst, err == -EBUSY ? JOURNAL_THAW : JOURNAL_FAILED, actor,
@@ -105,10 +108,15 @@ static int kill_it(struct agent *a, struct instance *inst, enum journal_actor ac
 			    now_ns() - start, err == -EBUSY ? 0 : -err);
 		return err;
 	}
-	inst->evicted = true;
 	inst->fn->evictions++;
 	engine_note(a, inst, JOURNAL_EVICT, actor, reason, now_ns() - start, 0);
 	return 0;
+}
+
+/* Has its on_evict ended well since it was frozen, or has it none? */
+static bool told(const struct instance *inst)
+{
+	return !has_hook(inst->fn, HOOK_ON_EVICT) || inst->hooked_ns >= inst->frozen_at_ns;
 }
 
 uint64_t evict_move(struct agent *a, struct instance *inst, const char *reason)
@@ -116,21 +124,26 @@ uint64_t evict_move(struct agent *a, struct instance *inst, const char *reason)
 	uint64_t now = now_ns();
 	int err;
 
-	if (has_hook(inst->fn, HOOK_ON_EVICT) && inst->hooked_ns < inst->frozen_at_ns) {
-		if (inst->hook_failed_ns && now < inst->hook_failed_ns + HOOK_RETRY_NS)
-			return inst->hook_failed_ns + HOOK_RETRY_NS;
+	if (inst->hook_failed_ns && now < inst->hook_failed_ns + HOOK_RETRY_NS)
+		return inst->hook_failed_ns + HOOK_RETRY_NS;
+	if (!told(inst)) {
 		if (!hooks_busy(a->hooks, inst->cgid))
 			run(a, inst, HOOK_ON_EVICT);
 		return UINT64_MAX; /* its end asks for a fresh look */
 	}
-	err = kill_it(a, inst, JOURNAL_BY_ENGINE, reason);
-	return err && err != -EALREADY ? now + HOOK_RETRY_NS : UINT64_MAX;
+	err = kill_it(a, inst, inst->evict_due ? JOURNAL_BY_API : JOURNAL_BY_ENGINE, reason);
+	if (err && err != -EALREADY && err != -EBUSY)
+		inst->hook_failed_ns = now; /* it was thawed: no such round again at once */
+	return UINT64_MAX;
 }
 
 int evict_now(struct agent *a, struct instance *inst)
 {
-	if (has_hook(inst->fn, HOOK_ON_EVICT))
-		run(a, inst, HOOK_ON_EVICT); /* by hand: told, not asked */
+	if (!told(inst)) {
+		inst->evict_due = true; /* killed when its command has ended */
+		run(a, inst, HOOK_ON_EVICT);
+		return 0;
+	}
 	return kill_it(a, inst, JOURNAL_BY_API, "asked for by hand");
 }
 
@@ -181,6 +194,7 @@ void evict_hook_done(const struct hook_result *r, void *arg)
 {
 	struct agent *a = arg;
 	struct instance *inst = registry_instance(a->registry, r->id);
+	struct function *fn = registry_function_index(a->registry, (uint32_t)r->id);
 	struct journal_note n = {.action = r->end == HOOK_OK ? JOURNAL_HOOK : JOURNAL_FAILED,
 				 .actor = JOURNAL_BY_ENGINE,
 				 .reason = r->text,
@@ -188,16 +202,16 @@ void evict_hook_done(const struct hook_result *r, void *arg)
 
 	if (r->end == HOOK_CANCELLED)
 		return;
+	if (r->kind == HOOK_PREWARM && fn)
+		n.function = fn->name;
 	if (!inst || inst->gen != r->tag) {
 		journal_append(a->journal, &n);
 		return;
 	}
 	engine_note(a, inst, n.action, n.actor, r->text, r->took_ns, 0);
-	if (r->kind == HOOK_POST_THAW)
-		return;
-	if (r->end == HOOK_OK)
+	if (r->kind != HOOK_POST_THAW && r->end == HOOK_OK)
 		inst->hooked_ns = now_ns();
-	else
+	else if (r->kind != HOOK_POST_THAW)
 		inst->hook_failed_ns = now_ns();
-	engine_replan(a, inst);
+	engine_replan(a, inst); /* another command may have waited for this one's end */
 }

@@ -75,6 +75,7 @@ void node_served(struct agent *a, struct function *fn, struct instance *served)
 enum hearth_rung node_squeezed(const struct agent *a, const struct instance *inst, uint64_t now)
 {
 	if (now >= inst->squeezed_until_ns ||
+	    !(inst->fn->settings.tiers & (1u << inst->squeezed)) ||
 	    a->maps->instances[inst->slot].last_begin_ns > inst->squeezed_ns)
 		return HEARTH_WARM;
 	return inst->squeezed;
@@ -95,12 +96,13 @@ static bool idle(const struct agent *a, const struct instance *inst)
 	return inst->populated && a->maps->instances[inst->slot].inflight <= 0;
 }
 
-static bool may_step_down(struct agent *a, const struct instance *inst)
+static bool may_step_down(struct agent *a, const struct instance *inst, uint64_t now)
 {
 	enum act_state state = act_state(a->act, inst->slot);
 
 	if (!engine_manages(a, inst) || !idle(a, inst) || inst->manual || inst->hold[0] ||
 	    inst->paging.going || next_down(inst) == HEARTH_RUNGS ||
+	    node_squeezed(a, inst, now) >= next_down(inst) || /* told already */
 	    plan_rank(a, inst) < inst->fn->settings.min_warm)
 		return false;
 	return state == ACT_THAWED || state == ACT_FROZEN;
@@ -128,12 +130,15 @@ static void look(struct agent *a, uint64_t now)
 {
 	struct instance *inst, *tmp, *all = registry_instances(a->registry);
 	unsigned int looks = 0;
+	/* With so many that it takes longer to see them all, everyone's turn comes later. */
+	uint64_t rounds = registry_n_instances(a->registry) / LOOKS_AT_ONCE + 1;
+	uint64_t pause = MAX(LOOK_NS, rounds * NSEC_PER_SEC);
 
 	a->node.idle_bytes = 0;
 	HASH_ITER (hh, all, inst, tmp) {
 		if (!idle(a, inst))
 			continue;
-		if (now > inst->paging.looked_ns + LOOK_NS && looks++ < LOOKS_AT_ONCE) {
+		if (now > inst->paging.looked_ns + pause && looks++ < LOOKS_AT_ONCE) {
 			paging_look(inst);
 			weigh(inst);
 		}
@@ -169,7 +174,7 @@ static void choose(struct agent *a, const char *reason, uint64_t now)
 	if (!who || !items)
 		return;
 	HASH_ITER (hh, all, inst, tmp)
-		if (may_step_down(a, inst)) {
+		if (may_step_down(a, inst, now)) {
 			who[n] = inst;
 			items[n++] = &inst->rank;
 		}

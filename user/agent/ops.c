@@ -8,6 +8,13 @@
 
 typedef int (*engine_step_fn)(struct agent *a, struct instance *inst, char *why, size_t size);
 
+static int refuse_to_observe(struct api_answer *answer)
+{
+	snprintf(answer->message, sizeof(answer->message), "hearthd runs in observe mode");
+	snprintf(answer->hint, sizeof(answer->hint), "set mode = manage in [agent] and reload");
+	return -EBUSY;
+}
+
 /* Down or up by hand, instance by instance; done: "%u frozen until the next request". */
 static int move_all(struct agent *a, struct function *fn, engine_step_fn step, const char *done,
 		    struct api_answer *answer)
@@ -17,12 +24,8 @@ static int move_all(struct agent *a, struct function *fn, engine_step_fn step, c
 	char why[160] = "";
 	int err = 0, rc;
 
-	if (a->config->mode != MODE_MANAGE) {
-		snprintf(answer->message, sizeof(answer->message), "hearthd runs in observe mode");
-		snprintf(answer->hint, sizeof(answer->hint),
-			 "set mode = manage in [agent] and reload");
-		return -EBUSY;
-	}
+	if (a->config->mode != MODE_MANAGE)
+		return refuse_to_observe(answer);
 	for (inst = fn->instances; inst; inst = next) {
 		next = inst->next;
 		rc = step(a, inst, why, sizeof(why));
@@ -45,6 +48,8 @@ static int prewarm(struct agent *a, struct function *fn, struct api_answer *answ
 
 	if (fn->instances)
 		return move_all(a, fn, engine_prewarm_now, "made ready", answer);
+	if (a->config->mode != MODE_MANAGE)
+		return refuse_to_observe(answer);
 	err = evict_prewarm(a, fn);
 	snprintf(answer->message, sizeof(answer->message),
 		 err == -ENOTSUP ? "it has no instance, and no prewarm command to make one"
@@ -120,7 +125,8 @@ int ops_change(void *ctx, enum api_change change, const char *name, const char *
 	case API_RECLAIM:
 		return move_all(a, fn, engine_reclaim_now, "frozen and being paged out", answer);
 	case API_EVICT:
-		return move_all(a, fn, engine_evict_now, "killed", answer);
+		return move_all(a, fn, engine_evict_now, "killed, or will be after on_evict",
+				answer);
 	case API_PREWARM:
 		return prewarm(a, fn, answer);
 	case API_THAW:

@@ -14,6 +14,7 @@
 #define LOOK_NS      NSEC_PER_SEC        /* between two at an instance's memory */
 #define AGAIN_NS     (60 * NSEC_PER_SEC) /* after a reclaim that came to little */
 #define NEVER_NS     NSEC_PER_HOUR       /* after one that cannot work here */
+#define ROOM_MIN     (UINT64_C(4) << 20) /* less room in swap is none */
 
 /* ---- the host's swap */
 
@@ -29,27 +30,25 @@ static const struct swap_use *swap_now(struct agent *a)
 	return &a->swap;
 }
 
-static uint64_t swapped_by_us(struct agent *a)
-{
-	struct instance *inst, *tmp, *all = registry_instances(a->registry);
-	uint64_t sum = 0;
-
-	HASH_ITER (hh, all, inst, tmp)
-		sum += inst->paging.swap_bytes;
-	return sum;
-}
-
-/* May anonymous memory go to swap now? */
-static bool swap_has_room(struct agent *a)
+/* What may go to swap now. What reclaims that are going may fill is not free any more. */
+static uint64_t swap_room(struct agent *a)
 {
 	const struct memory_settings *m = &a->config->memory;
 	const struct swap_use *s = swap_now(a);
+	struct instance *inst, *tmp, *all = registry_instances(a->registry);
 	uint64_t budget = config_amount_bytes(&m->swap_budget, s->total_bytes);
+	uint64_t ours = 0, claimed = 0, taken, left, room;
 
-	if (!m->swap || !s->total_bytes ||
-	    (double)s->free_bytes < m->swap_free_min * (double)s->total_bytes)
-		return false;
-	return !budget || swapped_by_us(a) < budget;
+	if (!m->swap || !s->total_bytes)
+		return 0;
+	HASH_ITER (hh, all, inst, tmp) {
+		ours += inst->paging.swap_bytes;
+		claimed += inst->paging.going ? inst->paging.swap_claim_bytes : 0;
+	}
+	taken = (uint64_t)(m->swap_free_min * (double)s->total_bytes) + claimed;
+	room = s->free_bytes - MIN(s->free_bytes, taken);
+	left = budget - MIN(budget, ours + claimed);
+	return budget ? MIN(room, left) : room;
 }
 
 uint64_t paging_cost(struct agent *a, const struct instance *inst)
@@ -71,12 +70,18 @@ static uint64_t reclaim(struct agent *a, struct instance *inst)
 {
 	const struct memory_settings *m = &a->config->memory;
 	struct paging *p = &inst->paging;
+	uint64_t now = now_ns(), room = swap_room(a);
+	bool whole = room && room >= p->resident_bytes;
 	struct reclaim_options o = {.want_bytes = RECLAIM_ALL,
-				    .swap = swap_has_room(a),
+				    .swap = whole || room >= ROOM_MIN,
 				    .swap_bytes_per_s = m->swap_rate_bytes};
-	uint64_t now = now_ns();
 
-	if (p->going || (p->out && !(p->swap_due && o.swap)))
+	if (o.swap && !whole)
+		o.want_bytes = room;
+
+	if (p->going)
+		return UINT64_MAX;
+	if (p->out && !(p->swap_due && o.swap))
 		return p->swap_due ? now + AGAIN_NS : UINT64_MAX;
 	if (now < p->retry_ns)
 		return p->retry_ns;
@@ -91,7 +96,8 @@ static uint64_t reclaim(struct agent *a, struct instance *inst)
 		return UINT64_MAX;
 	}
 	p->going = true;
-	p->swap_due = !o.swap && m->swap;
+	p->swap_claim_bytes = o.swap ? MIN(room, p->resident_bytes) : 0;
+	p->swap_due = m->swap && !whole;
 	return UINT64_MAX;
 }
 
@@ -114,23 +120,37 @@ static void measure_reclaim(struct agent *a, struct instance *inst, const struct
 	measure_add(m, MEASURE_RETURNED_BYTES, (double)r->returned_bytes);
 }
 
+/* Else the freeze it was queued for is over, and so is what we noted of it. */
+static bool of_this_freeze(const struct instance *inst, const struct worker_result *w)
+{
+	return inst->frozen_at_ns && w->queued_ns >= inst->frozen_at_ns;
+}
+
+static uint64_t pause_after(const struct worker_result *w)
+{
+	if (w->cancelled)
+		return NSEC_PER_SEC; /* asked for again at once, it might end so again at once */
+	return w->error == -EOPNOTSUPP ? NEVER_NS : AGAIN_NS;
+}
+
 static void reclaimed(struct agent *a, struct instance *inst, const struct worker_result *w)
 {
 	const struct reclaim_result *r = &w->reclaim;
 	struct paging *p = &inst->paging;
-	bool frozen = act_state(a->act, inst->slot) == ACT_FROZEN;
+	bool current = of_this_freeze(inst, w);
 
-	p->going = false;
-	if (w->error == -ENOENT || (!w->took_ns && w->cancelled))
+	if (current) {
+		p->going = false;
+		if (w->error || w->cancelled)
+			p->retry_ns = now_ns() + pause_after(w);
+	}
+	if (w->error == -ENOENT || (w->cancelled && !r->batches))
 		return;
-	if (w->error && w->error != -EBUSY) {
+	if (w->error) {
 		engine_note(a, inst, JOURNAL_FAILED, JOURNAL_BY_ENGINE,
 			    "its memory could not be reclaimed", w->took_ns, -w->error);
-		p->retry_ns = now_ns() + (w->error == -EOPNOTSUPP ? NEVER_NS : AGAIN_NS);
 		return;
 	}
-	if (w->error)
-		return;
 	p->resident_bytes = r->after.current_bytes;
 	p->swap_bytes = r->after.swap_bytes;
 	inst->fn->paged.reclaims++;
@@ -138,7 +158,7 @@ static void reclaimed(struct agent *a, struct instance *inst, const struct worke
 	note_bytes(a, inst, JOURNAL_RECLAIM,
 		   w->cancelled ? "interrupted by a request; returned" : "returned",
 		   r->returned_bytes, reclaim_method_name(r->method), w->took_ns);
-	if (w->cancelled || !frozen)
+	if (w->cancelled || !current || act_state(a->act, inst->slot) != ACT_FROZEN)
 		return;
 	p->out = true;
 	measure_reclaim(a, inst, r);
@@ -156,6 +176,8 @@ static uint64_t prewarm(struct agent *a, struct instance *inst)
 
 	if (p->returning)
 		return UINT64_MAX;
+	if (now_ns() < p->retry_back_ns)
+		return p->retry_back_ns;
 	if (p->going)
 		worker_cancel(a->worker, inst->slot);
 	if (worker_prefault(a->worker, inst->slot, inst->gen, inst->fd, inst->cgid, p->workset, &o))
@@ -190,10 +212,13 @@ static void restore(struct agent *a, struct instance *inst)
 static void prefaulted(struct agent *a, struct instance *inst, const struct worker_result *w)
 {
 	struct paging *p = &inst->paging;
-	bool ahead = p->returning;
 
+	if (!p->returning || !of_this_freeze(inst, w)) /* beside a request */
+		return;
 	p->returning = false;
-	if (!ahead || w->cancelled || act_state(a->act, inst->slot) != ACT_FROZEN)
+	if (w->error || w->cancelled)
+		p->retry_back_ns = now_ns() + pause_after(w);
+	if (w->cancelled || act_state(a->act, inst->slot) != ACT_FROZEN)
 		return;
 	if (w->error) {
 		engine_note(a, inst, JOURNAL_FAILED, JOURNAL_BY_ENGINE,
@@ -216,6 +241,15 @@ uint64_t paging_move(struct agent *a, struct instance *inst, enum hearth_rung ru
 	return reclaim(a, inst);
 }
 
+void paging_frozen(struct instance *inst)
+{
+	struct paging *p = &inst->paging;
+
+	p->out = p->going = p->returning = p->prewarmed = p->swap_due = false;
+	p->retry_ns = p->retry_back_ns = 0;
+	paging_look(inst);
+}
+
 void paging_thawed(struct agent *a, struct instance *inst, bool by_request)
 {
 	struct paging *p = &inst->paging;
@@ -224,13 +258,12 @@ void paging_thawed(struct agent *a, struct instance *inst, bool by_request)
 
 	worker_cancel(a->worker, inst->slot);
 	p->out = p->going = p->returning = p->prewarmed = p->swap_due = false;
-	p->retry_ns = 0;
 	p->found = was_out      ? HEARTH_RECLAIMED
 		   : was_going  ? HEARTH_RUNGS /* some of it is out: says nothing of either tier */
 		   : by_request ? HEARTH_FROZEN
 				: HEARTH_WARM;
 	p->was_ready = by_request && was_ready;
-	if (was_out)
+	if (was_out && !inst->evicted)
 		restore(a, inst);
 	if (!by_request)
 		return;

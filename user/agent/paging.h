@@ -33,9 +33,11 @@ struct paging {
 	bool was_ready;         /* ... brought back ahead of it */
 	uint64_t resident_bytes;
 	uint64_t swap_bytes;
-	uint64_t looked_ns;      /* at these two */
-	uint64_t retry_ns;       /* no reclaim before then */
-	struct workset *workset; /* NULL: not recorded yet */
+	uint64_t looked_ns;        /* at these two */
+	uint64_t swap_claim_bytes; /* a reclaim that is going may fill so much swap */
+	uint64_t retry_ns;         /* no reclaim before then */
+	uint64_t retry_back_ns;    /* no prewarm before then */
+	struct workset *workset;   /* NULL: not recorded yet */
 };
 
 /* Of one function, since hearthd started. */
@@ -52,6 +54,9 @@ struct paging_counts {
  * UINT64_MAX: not needed, the end of a job asks for a fresh look itself.
  */
 uint64_t paging_move(struct agent *a, struct instance *inst, enum hearth_rung rung);
+
+/* It was frozen just now: nothing of it is out yet. */
+void paging_frozen(struct instance *inst);
 
 /* Thawed, by_request: by the wake thread. Called once per thaw of ours, whoever did it. */
 void paging_thawed(struct agent *a, struct instance *inst, bool by_request);

@@ -64,6 +64,16 @@ static const char *window_text(const struct hearth_decision *d, double age_s)
 	return "outside its windows";
 }
 
+/* Does the step that holds at an age lead back up the ladder? */
+static bool leads_up(const struct hearth_rung_step *steps, int n, double age_s)
+{
+	int i = n - 1;
+
+	while (i > 0 && age_s < steps[i].at_s)
+		i--;
+	return i > 0 && steps[i].rung < steps[i - 1].rung;
+}
+
 struct plan plan_instance(struct agent *a, struct instance *inst, uint64_t idle_since_ns,
 			  uint64_t now)
 {
@@ -76,6 +86,7 @@ struct plan plan_instance(struct agent *a, struct instance *inst, uint64_t idle_
 
 	p.reason = surplus ? "more instances than the recent peak needed" : window_text(d, age_s);
 	p.rung = p.next = hearth_ladder_at(steps, (size_t)n, age_s, &until_s);
+	p.up = leads_up(steps, n, age_s);
 	if (isinf(until_s))
 		return p;
 	p.until_ns = idle_since_ns + s_to_ns(until_s);

@@ -96,12 +96,13 @@ struct instance {
 	uint64_t thawed_ns;         /* last thaw, by us or others: debounce counts from it */
 	uint64_t noted_begins;      /* begins + 1 when would-freeze was journalled; 0: not */
 	bool manual;                /* frozen by hand: stays until its next request */
+	bool evict_due;             /* by hand: its on_evict runs */
 	bool evicted;               /* killed by us, and not started since */
 	enum hearth_rung squeezed;  /* at least this far down, for the node's memory ... */
 	uint64_t squeezed_ns;       /* ... since then, if no request came after it, ... */
 	uint64_t squeezed_until_ns; /* ... until its plan's next step */
 	uint64_t hooked_ns;         /* its pre_freeze or on_evict ended well */
-	uint64_t hook_failed_ns;    /* ... or not: no other one for a while */
+	uint64_t hook_failed_ns; /* ... or not, or it could not be killed: not again for a while */
 	struct paging paging;
 	struct hearth_rank_item rank;
 	unsigned int refusals; /* freezes in a row that a scan of its sockets forbade */
