@@ -37,7 +37,7 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = @printf '  %-8s%s\n' $(1) $@
 
-all: $(B)/hearthd $(B)/hearth zygote ## build build/hearthd, build/hearth and libhearth-zygote (default)
+all: $(B)/hearthd $(B)/hearth $(B)/hearth-images zygote ## build the three programs and libhearth-zygote (default)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -106,6 +106,13 @@ $(B)/zygote/%: $(B)/user/zygote/example/%.o $(B)/libhearth-zygote.a
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^
+
+# ---- the image manager: the agent's reclaim, none of its rest
+IMAGES := $(call objs,images,$(B)) $(patsubst %.c,$(B)/%.o,$(wildcard user/agent/reclaim*.c)) \
+	  $(B)/libhearth-zygote.a $(B)/libhearth-policy.a $(B)/libhearth-lib.a
+$(B)/hearth-images: $(IMAGES)
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(IMAGES) -luv -ljansson -linih -lm -lpthread
 
 # ---- unit tests: everything but main, rebuilt with ASan and UBSan
 SAN_OBJS := $(foreach l,$(LIBS),$(call objs,$(l),$(B)/san)) \
@@ -210,12 +217,13 @@ $(B)/man/%: docs/man/%.scd | deps-docs
 $(B)/hearth.bash: $(B)/hearth
 	$< --completion bash > $@.tmp && mv $@.tmp $@
 
-$(B)/hearthd.service: deploy/hearthd.service
+$(B)/%.service: deploy/%.service
 	sed 's|@PREFIX@|$(PREFIX)|' $< > $@
 
 D = $(DESTDIR)$(PREFIX)
-install: all man $(B)/hearth.bash $(B)/hearthd.service ## install below DESTDIR and PREFIX (default /usr/local)
+install: all man $(B)/hearth.bash $(B)/hearthd.service $(B)/hearth-images.service ## install below DESTDIR and PREFIX (default /usr/local)
 	install -D -m 755 $(B)/hearthd $(D)/sbin/hearthd
+	install -D -m 755 $(B)/hearth-images $(D)/sbin/hearth-images
 	install -D -m 755 $(B)/hearth $(D)/bin/hearth
 	for page in $(MAN); do install -D -m 644 -t $(D)/share/man/man$${page##*.} $$page || exit; done
 	install -D -m 644 -t $(D)/include/hearth include/hearth/zygote.h
@@ -223,10 +231,10 @@ install: all man $(B)/hearth.bash $(B)/hearthd.service ## install below DESTDIR 
 	ln -sf libhearth-zygote.so.1 $(D)/lib/libhearth-zygote.so
 	install -D -m 755 -t $(D)/lib/hearth user/zygote/python/hearth_zygote.py
 	install -D -m 644 $(B)/hearth.bash $(D)/share/bash-completion/completions/hearth
-	install -D -m 644 $(B)/hearthd.service $(D)/lib/systemd/system/hearthd.service
+	install -D -m 644 -t $(D)/lib/systemd/system $(B)/hearthd.service $(B)/hearth-images.service
 	install -D -m 644 deploy/hearth.sysusers $(D)/lib/sysusers.d/hearth.conf
-	test -e $(DESTDIR)/etc/hearth/hearth.conf || \
-		install -D -m 644 deploy/hearth.conf $(DESTDIR)/etc/hearth/hearth.conf
+	for file in hearth.conf images.conf; do test -e $(DESTDIR)/etc/hearth/$$file || \
+		install -D -m 644 -t $(DESTDIR)/etc/hearth deploy/$$file || exit; done
 
 # ---- looks
 SOURCES = $(shell git ls-files '*.c' '*.h')

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "images/image_internal.h"
+#include "images/place.h"
+#include "images/spawn.h"
+#include "lib/cgroup.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/util.h"
+
+#define USES_MIN       2 /* a first use alone may never recur: an image would cost more than it saves */
+#define BACKOFF_MIN_NS NSEC_PER_SEC
+#define BACKOFF_MAX_NS (5 * NSEC_PER_MIN)
+#define MODULES_MAX    1024
+
+static void step(struct image *image);
+
+static void on_timer(uv_timer_t *timer)
+{
+	step(timer->data);
+}
+
+int image_init(struct image *image, struct manager *m, const struct image_settings *settings)
+{
+	char tail[sizeof("image/") + IMAGE_NAME_MAX];
+	int err;
+
+	image->manager = m;
+	image->settings = settings;
+	image->cgroup_fd = -1;
+	image->rate_ns = now_ns();
+	snprintf(tail, sizeof(tail), "image/%s", settings->name);
+	image->cgroup = place_path(m, settings->uid, tail);
+	if (!image->cgroup ||
+	    asprintf(&image->socket, "%s/%s.sock", m->settings->run_dir, settings->name) < 0 ||
+	    asprintf(&image->log, "%s/%s.log", m->settings->run_dir, settings->name) < 0)
+		return -ENOMEM;
+	err = uv_timer_init(&m->loop, &image->timer);
+	image->timer.data = image;
+	return err ? err : keep_init(image);
+}
+
+void image_done(struct image *image)
+{
+	keep_done(image);
+	free(image->cgroup);
+	free(image->socket);
+	free(image->log);
+}
+
+/* ---- failures */
+
+/* What it said last, for an error: ": ModuleNotFoundError: ..." */
+static void last_words(const struct image *image, char *text, size_t size)
+{
+	_cleanup_close_ int fd = open(image->log, O_RDONLY | O_CLOEXEC);
+	char tail[192];
+	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	off_t from = end > (off_t)sizeof(tail) - 1 ? end - (off_t)sizeof(tail) + 1 : 0;
+	ssize_t n = fd < 0 ? 0 : pread(fd, tail, sizeof(tail) - 1, from);
+	char *line;
+
+	*text = '\0';
+	while (n > 0 && tail[n - 1] == '\n')
+		n--;
+	if (n <= 0)
+		return;
+	tail[n] = '\0';
+	line = strrchr(tail, '\n');
+	snprintf(text, size, ": %s", line ? line + 1 : tail);
+}
+
+static void note_failure(struct image *image, const char *why)
+{
+	char words[200];
+
+	last_words(image, words, sizeof(words));
+	snprintf(image->error, sizeof(image->error), "%.100s%s", why, words);
+	image->backoff_ns = MIN(MAX(2 * image->backoff_ns, BACKOFF_MIN_NS), BACKOFF_MAX_NS);
+	image->retry_ns = now_ns() + image->backoff_ns;
+	log_warn("image %s: %s", image->settings->name, image->error);
+}
+
+/* Once neither a process nor a worker has to do with it. */
+static void try_finish(struct image *image)
+{
+	if (image->pid || image->job)
+		return;
+	image->state = IMAGE_NONE;
+	image->ending = false;
+	image->resident_bytes = image->swap_bytes = 0;
+	unlink(image->socket);
+	if (image->cgroup_fd >= 0)
+		close(image->cgroup_fd);
+	image->cgroup_fd = -1;
+	place_remove(image->manager, image->cgroup);
+	image_built(image);
+	step(image);
+	keep_budget(image->manager);
+}
+
+void image_exited(struct image *image, int status)
+{
+	char why[64];
+
+	image->pid = 0;
+	if (WIFSIGNALED(status))
+		snprintf(why, sizeof(why), "ended by signal %d", WTERMSIG(status));
+	else
+		snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(status));
+	if (!image->ending && !*image->error)
+		note_failure(image, why);
+	cgroup_kill(image->cgroup_fd); /* what its modules had started */
+	image_jobs_cancel(image);
+	try_finish(image);
+}
+
+void image_kill(struct image *image)
+{
+	image->ending = true;
+	image_jobs_cancel(image);
+	if (image->cgroup_fd >= 0)
+		cgroup_kill(image->cgroup_fd);
+}
+
+int image_evict(struct image *image)
+{
+	if (image->children)
+		return -EBUSY;
+	if (!image->pid)
+		return -ENOENT;
+	log_info("image %s: evicted", image->settings->name);
+	image_kill(image);
+	return 0;
+}
+
+/* ---- build */
+
+/* The kernel's cap on the cgroup, where it has one, else on its address space. */
+static void limit_memory(struct image *image)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu64, image->settings->memory_bytes);
+	image->limited = write_file_at(image->cgroup_fd, "memory.max", text) < 0;
+}
+
+static int start_process(struct image *image, int listener, int log_fd)
+{
+	const struct image_settings *s = image->settings;
+	char path[4096], library[1024], *argv[MODULES_MAX + 3];
+	char *env[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
+		       "LANG=C.UTF-8",
+		       HEARTH_ZYGOTE_FD_ENV "=3",
+		       library,
+		       path,
+		       NULL};
+	struct spawn spec = {.cgroup_fd = image->cgroup_fd,
+			     .stdio = {-1, log_fd, log_fd},
+			     .keep_fd = listener,
+			     .uid = s->uid,
+			     .gid = s->gid,
+			     .argv = argv,
+			     .env = env,
+			     .die_with_parent = true,
+			     .address_bytes = image->limited ? s->memory_bytes : 0};
+	int n = 0, pidfd, err;
+
+	argv[n++] = s->interpreter;
+	argv[n++] = image->manager->settings->bootstrap;
+	for (char **m = s->module; *m; m++) {
+		if (n > MODULES_MAX)
+			return -E2BIG;
+		argv[n++] = *m;
+	}
+	argv[n] = NULL;
+	snprintf(path, sizeof(path), "PYTHONPATH=%s", s->path);
+	snprintf(library, sizeof(library), "HEARTH_ZYGOTE_LIB=%s",
+		 image->manager->settings->library);
+	err = spawn(&spec, &image->pid, &pidfd);
+	if (!err)
+		close(pidfd);
+	return err;
+}
+
+/* Its process runs, with somebody connected who waits until it serves. */
+static int start(struct image *image)
+{
+	_cleanup_close_ int listener = -1, log_fd = -1;
+	int conn, fd, err;
+
+	image->cgroup_fd = place_make(image->manager, image->settings, image->cgroup);
+	if (image->cgroup_fd < 0)
+		return image->cgroup_fd;
+	cgroup_freeze_write(image->cgroup_fd, false);
+	limit_memory(image);
+	log_fd = open(image->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	if (log_fd < 0)
+		return -errno;
+	listener = hearth_zygote_listen(image->socket, NULL);
+	if (listener < 0)
+		return listener;
+	conn = hearth_zygote_connect(image->socket, NULL);
+	if (conn < 0)
+		return conn;
+	fd = fcntl(image->cgroup_fd, F_DUPFD_CLOEXEC, 0);
+	err = start_process(image, listener, log_fd);
+	if (!err)
+		return image_jobs_wait_ready(image, conn, fd);
+	close(conn);
+	close(fd);
+	return err;
+}
+
+int image_build(struct image *image, bool requested)
+{
+	int err;
+
+	if (image->ending || image->manager->ending)
+		return -EAGAIN;
+	if (image->state != IMAGE_NONE) {
+		image->requested |= requested;
+		return 0;
+	}
+	image->state = IMAGE_BUILDING;
+	image->requested = requested;
+	image->error[0] = '\0';
+	image->begun_ns = now_ns();
+	err = start(image);
+	if (!err)
+		return 0;
+	note_failure(image, strerror(-err));
+	image_kill(image);
+	try_finish(image);
+	return err;
+}
+
+static void become_ready(struct image *image)
+{
+	struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (image->limited) /* of the build: instances would inherit it */
+		prlimit(image->pid, RLIMIT_AS, &none, NULL);
+	image->state = IMAGE_RESIDENT;
+	image->used_ns = now_ns();
+	image->build_took_ns = image->used_ns - image->begun_ns;
+	image->backoff_ns = 0;
+	log_info("image %s: built in %" PRIu64 " ms", image->settings->name,
+		 image->build_took_ns / NSEC_PER_MSEC);
+	if (!image->busy && (image->requested || !image->idle_since_ns))
+		keep_idle(image);
+	image_built(image);
+	step(image);
+	keep_budget(image->manager);
+}
+
+void image_on_ready(struct image *image, int err, const char *error)
+{
+	if (!err && image->pid && !image->ending) {
+		become_ready(image);
+		return;
+	}
+	if (!image->ending && !*image->error)
+		note_failure(image, err == -ETIMEDOUT ? "not ready in time" : error);
+	if (image->pid)
+		image_kill(image);
+	try_finish(image);
+}
+
+/* ---- use */
+
+bool image_begin(struct image *image)
+{
+	image->busy++;
+	image->uses++;
+	keep_arrival(image);
+	if (image->state == IMAGE_NONE && image->uses >= USES_MIN && now_ns() >= image->retry_ns)
+		image_build(image, false);
+	if (image->state < IMAGE_RESIDENT || image->ending)
+		return false;
+	image_jobs_cancel(image);
+	if (cgroup_freeze_write(image->cgroup_fd, false) < 0)
+		return false;
+	image->state = IMAGE_RESIDENT;
+	image->children++;
+	image->asking++;
+	return true;
+}
+
+void image_started(struct image *image, bool asked, bool forked, uint64_t took_ns)
+{
+	image->asking -= asked;
+	image->children -= asked && !forked;
+	image->used_ns = now_ns();
+	if (forked) {
+		image->forks++;
+		image->fork_took_ns = took_ns;
+	} else {
+		image->cold++;
+	}
+	step(image);
+}
+
+void image_end(struct image *image, bool forked)
+{
+	image->busy--;
+	image->children -= forked;
+	if (!image->busy)
+		keep_idle(image);
+	step(image);
+}
+
+/* ---- idle */
+
+static void page_out(struct image *image)
+{
+	int fd = fcntl(image->cgroup_fd, F_DUPFD_CLOEXEC, 0);
+
+	image->used_ns = now_ns();
+	if (fd >= 0 && cgroup_freeze_write(image->cgroup_fd, true) == 0) {
+		if (image_jobs_page_out(image, fd) == 0)
+			return;
+		cgroup_freeze_write(image->cgroup_fd, false);
+	} else if (fd >= 0) {
+		close(fd);
+	}
+}
+
+void image_on_paged(struct image *image, bool frozen)
+{
+	if (!image->pid) {
+		try_finish(image);
+		return;
+	}
+	if (frozen)
+		image->state = IMAGE_FROZEN;
+	else if (!image->ending)
+		cgroup_freeze_write(image->cgroup_fd, false);
+	step(image);
+	keep_budget(image->manager);
+}
+
+static void wake_at(struct image *image, uint64_t at_ns, uint64_t now)
+{
+	if (at_ns == UINT64_MAX)
+		uv_timer_stop(&image->timer);
+	else
+		uv_timer_start(&image->timer, on_timer,
+			       at_ns <= now ? 1 : (at_ns - now) / NSEC_PER_MSEC + 1, 0);
+}
+
+static void step(struct image *image)
+{
+	uint64_t now, next;
+	bool wanted;
+
+	if (image->manager->ending || image->ending || image->state == IMAGE_BUILDING)
+		return;
+	uv_update_time(&image->manager->loop);
+	now = now_ns();
+	wanted = keep_wanted(image, now, &next);
+	if (image->state == IMAGE_NONE) {
+		if (wanted && !image->busy && image->uses >= USES_MIN) {
+			if (now >= image->retry_ns) {
+				image_build(image, false);
+				return;
+			}
+			next = image->retry_ns;
+		}
+	} else if (!wanted && !image->children) {
+		image_evict(image);
+		return;
+	} else if (image->state == IMAGE_RESIDENT && !image->asking && !image->job) {
+		uint64_t freeze_ns = image->used_ns + image->settings->freeze_after_ns;
+
+		if (now >= freeze_ns)
+			page_out(image);
+		else
+			next = MIN(next, freeze_ns);
+	}
+	wake_at(image, next, now);
+}

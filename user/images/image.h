@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The life of an image: none - building - resident - frozen and paged out - none.
+ * Invariant: it is ended by us only while it has no children, except when the
+ * manager ends; whatever fails ends in "none" with the reason in ->error.
+ */
+#ifndef HEARTH_IMAGES_IMAGE_H
+#define HEARTH_IMAGES_IMAGE_H
+
+#include <jansson.h>
+
+#include "images/manager.h"
+
+/* 0 or -errno; settings outlive it. */
+int image_init(struct image *image, struct manager *m, const struct image_settings *settings);
+void image_done(struct image *image);
+
+/*
+ * Begin to build one that is not there. 0, also when it is there already or about to
+ * be; -EAGAIN while the last one ends; else the reason is in image->error.
+ */
+int image_build(struct image *image, bool requested);
+
+/* End it. -EBUSY with children, -ENOENT if it is not there. */
+int image_evict(struct image *image);
+/* End it whoever it serves: the manager ends. */
+void image_kill(struct image *image);
+
+/* An instance is asked for: learn it, thaw, build if that pays. True: fork from it. */
+bool image_begin(struct image *image);
+
+/* How that went: forked within took_ns, or started cold. */
+void image_started(struct image *image, bool asked_image, bool forked, uint64_t took_ns);
+
+/* That instance ended (or could not be started). */
+void image_end(struct image *image, bool forked);
+
+/* Its process ended with this wait status. */
+void image_exited(struct image *image, int status);
+
+/* Saved seconds per second and gigabyte: who is worth its memory. */
+double image_value(const struct image *image);
+
+json_t *image_json(const struct image *image);
+const char *image_state_name(enum image_state state);
+
+/* Told once the build is over: image->state is IMAGE_RESIDENT or image->error says why not. */
+void image_built(struct image *image);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Between the life of an image (image.c), its workers (image_jobs.c) and keep-alive (image_keep.c).
+ */
+#ifndef HEARTH_IMAGES_IMAGE_INTERNAL_H
+#define HEARTH_IMAGES_IMAGE_INTERNAL_H
+
+#include "images/image.h"
+
+/* A worker waits until the image serves. Consumes conn and cgroup_fd. 0 or -errno. */
+int image_jobs_wait_ready(struct image *image, int conn, int cgroup_fd);
+/* A worker freezes it and takes its memory; image_jobs_cancel() and a thaw end that early. */
+int image_jobs_page_out(struct image *image, int cgroup_fd);
+void image_jobs_cancel(struct image *image);
+
+/* What the workers have found, back on the loop. */
+void image_on_ready(struct image *image, int err, const char *error);
+void image_on_paged(struct image *image, bool frozen);
+
+int keep_init(struct image *image);
+void keep_done(struct image *image);
+void keep_arrival(struct image *image); /* another use; busy counts it already */
+void keep_idle(struct image *image);    /* nothing runs any more: decide how long to keep it */
+/* Forget the decision: it is not wanted before its next use. */
+void keep_forget(struct image *image);
+/* Evict those of least value until all together are within the budget. */
+void keep_budget(struct manager *m);
+/* Is it to be there at this time? *next_ns: when that changes, UINT64_MAX: never. */
+bool keep_wanted(const struct image *image, uint64_t now, uint64_t *next_ns);
+
+#endif

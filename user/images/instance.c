@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "images/api.h"
+#include "images/image.h"
+#include "images/instance.h"
+#include "images/place.h"
+#include "images/spawn.h"
+#include "lib/cgroup.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/util.h"
+
+#define FORK_TIMEOUT_MS  5000
+#define START_TIMEOUT_MS 30000 /* its hooks and the loading of its handler */
+
+/* What an instance does in an image, in a fresh interpreter. */
+static const char COLD[] =
+    "import sys\n"
+    "sys.path.append(sys.argv.pop(1))\n"
+    "import hearth_zygote\n"
+    "hearth_zygote.run(sys.argv[1:], lambda why=None: why and print(why, file=sys.stderr))\n";
+
+struct instance {
+	uv_work_t work;
+	struct image *image;
+	uint64_t conn;
+	/* of the request */
+	int cgroup_fd;
+	char *cgroup; /* made for it and removed after it; NULL: the caller's */
+	int stdio[3];
+	char **argv, **env; /* env NULL: the image's */
+	char *directory;
+	/* of the worker */
+	bool asked; /* it was up to the image */
+	bool forked;
+	int err;
+	char error[HEARTH_ZYGOTE_ERROR]; /* why not at all, or why not from the image */
+	pid_t pid;
+	int pidfd;
+	uint64_t took_ns;
+	struct instance *prev, *next;
+};
+
+static void instance_free(struct instance *x)
+{
+	if (x->pidfd >= 0)
+		close(x->pidfd);
+	if (x->cgroup_fd >= 0)
+		close(x->cgroup_fd);
+	for (int i = 0; i < 3; i++)
+		if (x->stdio[i] >= 0)
+			close(x->stdio[i]);
+	if (x->cgroup)
+		place_remove(x->image->manager, x->cgroup);
+	free(x->cgroup);
+	free(x->argv);
+	free(x->env);
+	free(x->directory);
+	free(x);
+}
+
+/* ---- on a worker */
+
+/* 0; -EAGAIN: none came of it, so start it cold; else the error is the instance's or unclear. */
+static int from_image(struct instance *x)
+{
+	struct hearth_zygote_request request = HEARTH_ZYGOTE_NONE;
+	struct hearth_zygote_instance forked;
+	int conn = hearth_zygote_connect(x->image->socket, x->error), err;
+
+	if (conn < 0)
+		return -EAGAIN;
+	request.cgroup_fd = x->cgroup_fd;
+	memcpy(request.stdio, x->stdio, sizeof(x->stdio));
+	request.argv = x->argv;
+	request.env = x->env;
+	request.directory = x->directory;
+	err = hearth_zygote_request(conn, &request, FORK_TIMEOUT_MS, &forked, x->error);
+	if (err == -ECONNRESET || err == -ETIMEDOUT) {
+		if (!x->cgroup)
+			return err;
+		cgroup_kill(x->cgroup_fd); /* the one that may be in there */
+		return -EAGAIN;
+	}
+	if (err)
+		return -EAGAIN;
+	err = hearth_zygote_wait_started(&forked, START_TIMEOUT_MS, x->error);
+	x->pid = forked.pid;
+	x->pidfd = forked.pidfd;
+	forked.pidfd = -1;
+	hearth_zygote_release(&forked);
+	x->forked = true;
+	return err == -ETIMEDOUT ? 0 : err; /* a frozen cgroup: it starts when that is thawed */
+}
+
+static int cold(struct instance *x)
+{
+	const struct settings *all = x->image->manager->settings;
+	const struct image_settings *s = x->image->settings;
+	_cleanup_free_ char *folder = strdup(all->bootstrap);
+	_cleanup_free_ char *path = NULL;
+	char *plain[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", NULL, NULL};
+	_cleanup_free_ char **argv = NULL;
+	size_t n = 0;
+
+	while (x->argv[n])
+		n++;
+	argv = calloc(n + 5, sizeof(*argv));
+	if (!argv || !folder || asprintf(&path, "PYTHONPATH=%s", s->path) < 0)
+		return -ENOMEM;
+	*strrchr(folder, '/') = '\0';
+	plain[2] = path;
+	argv[0] = s->interpreter;
+	argv[1] = "-c";
+	argv[2] = (char *)COLD;
+	argv[3] = folder;
+	memcpy(argv + 4, x->argv, n * sizeof(*argv));
+	struct spawn spec = {.cgroup_fd = x->cgroup_fd,
+			     .stdio = {x->stdio[0], x->stdio[1], x->stdio[2]},
+			     .keep_fd = -1,
+			     .uid = s->uid,
+			     .gid = s->gid,
+			     .directory = x->directory,
+			     .argv = argv,
+			     .env = x->env ? x->env : plain};
+	return spawn(&spec, &x->pid, &x->pidfd);
+}
+
+static void on_worker(uv_work_t *work)
+{
+	struct instance *x = container_of(work, struct instance, work);
+	uint64_t begin = now_ns();
+
+	x->err = x->asked ? from_image(x) : -EAGAIN;
+	if (x->err == -EAGAIN) {
+		x->err = cold(x);
+		if (x->err)
+			snprintf(x->error, sizeof(x->error), "cold start: %s", strerror(-x->err));
+	}
+	x->took_ns = now_ns() - begin;
+}
+
+/* ---- on the loop */
+
+static const char *why_cold(const struct instance *x)
+{
+	if (x->forked)
+		return "";
+	return x->asked ? x->error : "the image is not ready";
+}
+
+/* One that failed to start exits by itself; it is reaped like the others. */
+static void on_done(uv_work_t *work, int status)
+{
+	struct instance *x = container_of(work, struct instance, work);
+	struct manager *m = x->image->manager;
+
+	(void)status;
+	m->in_flight--;
+	image_started(x->image, x->asked, x->forked, x->took_ns);
+	if (x->err)
+		api_fail(m, x->conn, x->err, x->error);
+	else
+		api_answer(m, x->conn,
+			   json_pack("{s:i s:s s:s s:s* s:f}", "pid", (int)x->pid, "from",
+				     x->forked ? "image" : "cold", "why", why_cold(x), "cgroup",
+				     x->cgroup, "took_s", ns_to_s(x->took_ns)),
+			   x->pidfd, false);
+	if (x->pid) {
+		DL_APPEND(m->instances, x);
+	} else {
+		image_end(x->image, false);
+		instance_free(x);
+	}
+	manager_reap(m);
+}
+
+static void ended(struct instance *x, int status)
+{
+	struct manager *m = x->image->manager;
+
+	DL_DELETE(m->instances, x);
+	if (WIFSIGNALED(status))
+		api_answer(m, x->conn, json_pack("{s:i}", "signal", WTERMSIG(status)), -1, true);
+	else
+		api_answer(m, x->conn, json_pack("{s:i}", "exit", WEXITSTATUS(status)), -1, true);
+	image_end(x->image, x->forked);
+	instance_free(x);
+}
+
+void instance_exited(struct manager *m, pid_t pid, int status)
+{
+	struct instance *x;
+
+	DL_SEARCH_SCALAR(m->instances, x, pid, pid);
+	if (x)
+		ended(x, status);
+}
+
+void instance_reap_all(struct manager *m)
+{
+	struct instance *x, *next;
+	int status;
+
+	DL_FOREACH_SAFE(m->instances, x, next)
+	{
+		if (waitpid(x->pid, &status, WNOHANG) > 0)
+			ended(x, status);
+	}
+}
+
+/* ---- a request */
+
+/* The strings stay the request's until they are copied behind the list. */
+static char **take_strings(const json_t *list)
+{
+	size_t n = json_array_size(list), size = (n + 1) * sizeof(char *);
+	char **out, *text;
+
+	for (size_t i = 0; i < n; i++)
+		size += json_string_length(json_array_get(list, i)) + 1;
+	out = calloc(1, size);
+	if (!out)
+		return NULL;
+	text = (char *)(out + n + 1);
+	for (size_t i = 0; i < n; i++) {
+		out[i] = text;
+		text = stpcpy(text, json_string_value(json_array_get(list, i))) + 1;
+	}
+	return out;
+}
+
+static bool all_strings(const json_t *list)
+{
+	size_t i;
+	json_t *word;
+
+	json_array_foreach (list, i, word) {
+		if (!json_is_string(word))
+			return false;
+	}
+	return json_is_array(list);
+}
+
+static int check(const json_t *request, char *error)
+{
+	const char *function = json_string_value(json_object_get(request, "function"));
+	json_t *argv = json_object_get(request, "argv"), *env = json_object_get(request, "env");
+	json_t *directory = json_object_get(request, "directory");
+	const char *wrong = NULL;
+
+	if (!function || !settings_good_name(function))
+		wrong = "function: accepted: " SETTINGS_NAME_ACCEPTED;
+	else if (!all_strings(argv) || !json_array_size(argv))
+		wrong = "argv: accepted: a list of strings, first FILE or MODULE:FUNCTION";
+	else if (env && !all_strings(env))
+		wrong = "env: accepted: a list of NAME=VALUE";
+	else if (directory && !json_is_string(directory))
+		wrong = "directory: accepted: a path";
+	if (!wrong)
+		return 0;
+	snprintf(error, HEARTH_ZYGOTE_ERROR, "%s", wrong);
+	return -EINVAL;
+}
+
+/* Who does not own a cgroup's list of processes must not have us write to it. */
+static int check_cgroup(int fd, uid_t asker, char *error)
+{
+	struct stat st;
+
+	if (cgroup_read_populated(fd) >= 0 && fstatat(fd, "cgroup.procs", &st, 0) == 0 &&
+	    (asker == 0 || st.st_uid == asker))
+		return 0;
+	snprintf(error, HEARTH_ZYGOTE_ERROR, "cgroup: not one that uid %u may start processes in",
+		 asker);
+	return -EACCES;
+}
+
+static int make_cgroup(struct instance *x, const char *function, char *error)
+{
+	struct manager *m = x->image->manager;
+	char tail[IMAGE_NAME_MAX + 32];
+
+	snprintf(tail, sizeof(tail), "fn/%s/%llx-%llu", function,
+		 (unsigned long long)(unix_ns() / NSEC_PER_MSEC), (unsigned long long)m->serial++);
+	x->cgroup = place_path(m, x->image->settings->uid, tail);
+	x->cgroup_fd = x->cgroup ? place_make(m, x->image->settings, x->cgroup) : -ENOMEM;
+	if (x->cgroup_fd >= 0)
+		return 0;
+	snprintf(error, HEARTH_ZYGOTE_ERROR, "cgroup for %s: %s", function,
+		 strerror(-x->cgroup_fd));
+	return x->cgroup_fd;
+}
+
+static int prepare(struct instance *x, const json_t *request, uid_t asker, char *error)
+{
+	const json_t *env = json_object_get(request, "env");
+	const char *directory = json_string_value(json_object_get(request, "directory"));
+	const char *function = json_string_value(json_object_get(request, "function"));
+
+	x->argv = take_strings(json_object_get(request, "argv"));
+	x->env = env ? take_strings(env) : NULL;
+	x->directory = directory ? strdup(directory) : NULL;
+	if (!x->argv || (env && !x->env) || (directory && !x->directory)) {
+		snprintf(error, HEARTH_ZYGOTE_ERROR, "no memory");
+		return -ENOMEM;
+	}
+	return x->cgroup_fd >= 0 ? check_cgroup(x->cgroup_fd, asker, error)
+				 : make_cgroup(x, function, error);
+}
+
+int instance_start(struct image *image, uint64_t conn, const json_t *request, uid_t asker,
+		   int fds[], char *error)
+{
+	struct manager *m = image->manager;
+	int err = check(request, error);
+	struct instance *x = err ? NULL : calloc(1, sizeof(*x));
+
+	if (!x)
+		return err ? err : -ENOMEM;
+	x->image = image;
+	x->conn = conn;
+	x->pidfd = -1;
+	x->cgroup_fd = steal_fd(&fds[0]);
+	for (int i = 0; i < 3; i++)
+		x->stdio[i] = steal_fd(&fds[i + 1]);
+	err = prepare(x, request, asker, error);
+	if (err) {
+		instance_free(x);
+		return err;
+	}
+	x->asked = image_begin(image);
+	m->in_flight++;
+	uv_queue_work(&m->loop, &x->work, on_worker, on_done);
+	return 0;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "images/place.h"
+#include "lib/cgroup.h"
+#include "lib/log.h"
+#include "lib/util.h"
+
+#define SWEEP_MAX 4096 /* cgroups looked at; the rest waits for the next start */
+
+char *place_path(const struct manager *m, uid_t uid, const char *tail)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%u/%s", m->settings->cgroup, uid, tail) < 0 ? NULL : path;
+}
+
+/* Who may move processes between two cgroups: the owner of both lists and of that above both. */
+static int delegate(int fd, const struct image_settings *owner)
+{
+	return fchownat(fd, "cgroup.procs", owner->uid, owner->gid, 0) < 0 ? -errno : 0;
+}
+
+int place_make(struct manager *m, const struct image_settings *owner, const char *path)
+{
+	size_t own = strlen(m->settings->cgroup);
+	char part[PATH_MAX];
+	int fd = -1, err = 0;
+
+	if (strlen(path) >= sizeof(part))
+		return -ENAMETOOLONG;
+	for (const char *end = path; !err; end++) {
+		end = strchrnul(end, '/');
+		memcpy(part, path, end - path);
+		part[end - path] = '\0';
+		if (mkdirat(m->root_fd, part, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		if ((size_t)(end - path) > own) {
+			if (fd >= 0)
+				close(fd);
+			fd = cgroup_open(m->root_fd, part);
+			err = fd < 0 ? fd : delegate(fd, owner);
+		}
+		if (!*end)
+			break;
+	}
+	if (!err)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+void place_remove(struct manager *m, const char *path)
+{
+	char part[PATH_MAX], *slash;
+
+	snprintf(part, sizeof(part), "%s", path);
+	while (strlen(part) > strlen(m->settings->cgroup) &&
+	       unlinkat(m->root_fd, part, AT_REMOVEDIR) == 0 && (slash = strrchr(part, '/')))
+		*slash = '\0';
+}
+
+struct sweep {
+	char *paths[SWEEP_MAX];
+	size_t n;
+};
+
+static int on_cgroup(int fd, uint64_t id, const char *path, void *arg)
+{
+	struct sweep *sweep = arg;
+
+	(void)id;
+	/* a manager that was killed took its images along; what they had started may be left */
+	if (strstr(path, "/image/")) {
+		cgroup_freeze_write(fd, false);
+		cgroup_kill(fd);
+	}
+	if (sweep->n < SWEEP_MAX && (sweep->paths[sweep->n] = strdup(path)))
+		sweep->n++;
+	return 0;
+}
+
+void place_sweep(struct manager *m)
+{
+	_cleanup_free_ struct sweep *sweep = calloc(1, sizeof(*sweep));
+	int err = sweep ? cgroup_walk(m->root_fd, m->settings->cgroup, on_cgroup, sweep) : -ENOMEM;
+
+	if (err && err != -ENOENT)
+		log_warn("%s: %s", m->settings->cgroup, strerror(-err));
+	for (size_t i = sweep ? sweep->n : 0; i-- > 0;) {
+		if (strlen(sweep->paths[i]) > strlen(m->settings->cgroup))
+			unlinkat(m->root_fd, sweep->paths[i], AT_REMOVEDIR);
+		free(sweep->paths[i]);
+	}
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The manager's cgroups: made on demand, removed once empty, delegated to their owners. */
+#ifndef HEARTH_IMAGES_PLACE_H
+#define HEARTH_IMAGES_PLACE_H
+
+#include "images/manager.h"
+
+/* The path of UID/TAIL below the cgroup2 root; free() it. NULL without memory. */
+char *place_path(const struct manager *m, uid_t uid, const char *tail);
+
+/* A directory fd of such a path, made if need be, for this owner; or -errno. */
+int place_make(struct manager *m, const struct image_settings *owner, const char *path);
+
+/* Remove it and those above it that are empty, up to the manager's own. A populated one stays. */
+void place_remove(struct manager *m, const char *path);
+
+/* What a manager before this one left: its images are ended, empty cgroups removed. */
+void place_sweep(struct manager *m);
+
+#endif

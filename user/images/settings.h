@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What images there are: an INI file with one [manager] section and an
+ * [image NAME] each, plain data once loaded. Unknown sections and keys are
+ * errors, and so are two images of the same owner with the same dependencies.
+ */
+#ifndef HEARTH_IMAGES_SETTINGS_H
+#define HEARTH_IMAGES_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define IMAGE_NAME_MAX 40 /* libinih cuts a section at 49 */
+
+struct image_settings {
+	char name[IMAGE_NAME_MAX + 1];
+	char *owner; /* as written; uid and gid are what it means */
+	uid_t uid;
+	gid_t gid;
+	char *interpreter;
+	char *modules; /* as written, may come in several lines; module[] sorted, without doubles,
+			  ends with NULL */
+	char **module;
+	char *path; /* PYTHONPATH of the image, "" for none */
+	char *policy;
+	uint64_t build_timeout_ns;
+	uint64_t memory_bytes; /* while it is built, and of the image's cgroup */
+	uint64_t freeze_after_ns;
+	bool at_start; /* built with the manager's start, not by use */
+	char *key;     /* owner, runtime and dependencies: what two images never share */
+};
+
+struct settings {
+	char *file;
+	char *socket;
+	char *cgroup; /* path below the cgroup2 root */
+	char *run_dir;
+	char *bootstrap;
+	char *library;
+	uint64_t budget_bytes; /* of memory for all images; 0: no limit */
+	struct image_settings *images;
+	size_t n_images;
+};
+
+/* 0, or -errno with "FILE:LINE: what is wrong; accepted: ..." in err. */
+int settings_load(const char *file, struct settings **out, char *err, size_t err_size);
+void settings_free(struct settings *s);
+
+/* May it be the name of an image, a function, and so of a cgroup? */
+bool settings_good_name(const char *name);
+#define SETTINGS_NAME_ACCEPTED "1 to 40 letters, digits, '.', '_', '-', not a '.' in front"
+
+#endif
