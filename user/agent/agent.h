@@ -70,8 +70,11 @@ struct agent {
 	uv_signal_t sigint, sigterm, sighup;
 	uint64_t lost_events; /* drops already answered with a resync */
 	uint64_t freeze_failures, foreign_freezes, freezes, wakes;
-	bool sync_due;     /* the next tick walks the tree */
-	uint64_t late[64]; /* cgroups told of before they could be opened: the next tick looks */
+	bool sync_due; /* the next tick walks the tree */
+	struct {
+		uint64_t cgid;
+		unsigned int looks;
+	} late[64]; /* cgroups told of before they could be opened: the next ticks look */
 	unsigned int n_late;
 };
 
@@ -140,7 +143,7 @@ struct plan {
 const struct hearth_decision *plan_decision(struct agent *a, struct function *fn);
 struct plan plan_instance(struct agent *a, struct instance *inst, uint64_t idle_since_ns,
 			  uint64_t now);
-/* Position among its function's instances, most recently used first. */
+/* Position among its function's living instances, most recently used first. */
 unsigned int plan_rank(const struct agent *a, const struct instance *inst);
 
 /* ---- hold.c: what forbids a freeze, whatever the policy says */

@@ -19,6 +19,7 @@
 #define RECOUNT_MS      10000 /* between two looks for counters that a lost end left high */
 #define RESYNC_MS       60000 /* between two walks over the tree, in case an event was lost */
 #define ENTRIES_AT_ONCE 4
+#define LATE_LOOKS      100 /* ticks until a cgroup that cannot be opened was never finished */
 #define GUARD_RETRY_NS  NSEC_PER_SEC       /* between two starts of a guard */
 #define QUIET_NS        (5 * NSEC_PER_SEC) /* in flight but silent for so long: recount */
 
@@ -61,13 +62,33 @@ void loop_guard(struct agent *a)
 
 /* ---- event sources */
 
-/* The kernel tells of a cgroup before others can open it. */
+/* The kernel tells of a cgroup before others can open it; its maker may be preempted meanwhile. */
 static void look_later(struct agent *a, uint64_t cgid)
 {
-	if (a->n_late < ARRAY_SIZE(a->late))
-		a->late[a->n_late++] = cgid;
-	else
+	if (a->n_late < ARRAY_SIZE(a->late)) {
+		a->late[a->n_late].cgid = cgid;
+		a->late[a->n_late++].looks = 0;
+	} else {
 		a->sync_due = true;
+	}
+}
+
+static void look_no_more(struct agent *a, uint64_t cgid)
+{
+	for (unsigned int i = 0; i < a->n_late; i++)
+		if (a->late[i].cgid == cgid)
+			a->late[i].looks = LATE_LOOKS;
+}
+
+static void look_at_late(struct agent *a)
+{
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < a->n_late; i++)
+		if (a->late[i].looks++ < LATE_LOOKS &&
+		    registry_appear(a->registry, a->late[i].cgid))
+			a->late[kept++] = a->late[i];
+	a->n_late = kept;
 }
 
 /* At once for the first few that enter, so that nothing is missed; together for a crowd. */
@@ -90,6 +111,7 @@ int loop_event(const struct hearth_event *ev, void *arg)
 			look_later(a, ev->cgid);
 		break;
 	case HEARTH_EV_RMDIR:
+		look_no_more(a, ev->cgid);
 		registry_vanish(a->registry, ev->cgid);
 		if (ev->cgid == a->maps->node->attach_id)
 			attach_again(a);
@@ -180,8 +202,7 @@ static void on_tick(uv_timer_t *timer)
 	struct agent *a = timer->data;
 	struct instance *inst, *tmp, *all;
 
-	while (a->n_late)
-		registry_appear(a->registry, a->late[--a->n_late]);
+	look_at_late(a);
 	kernel_events_consume(a->kernel);
 	all = registry_instances(a->registry);
 	HASH_ITER (hh, all, inst, tmp) {
