@@ -25,6 +25,7 @@ def open_world():
                   "function periodic*": {"policy": "hybrid:1m,bin=1s,arima=off",
                                          "tiers": "frozen reclaimed"},
                   "function frozen-only*": {"tiers": "warm frozen"},
+                  "function least": {"tiers": "warm frozen", "min_warm": 1},
                   "function gone*": {"tiers": "warm gone"}})
 
 
@@ -95,6 +96,17 @@ def test_tier_that_is_not_listed_is_never_entered(world):
     assert memory(world, "frozen-only") > KEEP * MB
     assert not events(world, "frozen-only", "reclaim")
     server.end()
+
+
+def test_min_warm_takes_the_next_one_when_the_first_dies(world):
+    servers = [world.serve("least", instance) for instance in ("1", "2")]
+    for server in servers:
+        keep(server, mb=1)
+    world.wait_tier("least", "frozen", instance="1")
+    assert world.instance("least", "2")["tier"] == "warm"
+    servers[1].end()
+    world.wait_tier("least", "warm", instance="1")
+    servers[0].end()
 
 
 def test_inside_its_window_it_keeps_its_memory(world):

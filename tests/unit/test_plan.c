@@ -41,6 +41,7 @@ static int make_bed(void **state)
 	for (i = 0; i < 4; i++) {
 		b->inst[i].slot = i;
 		b->inst[i].fn = &b->fn;
+		b->inst[i].populated = true;
 		b->slots[i].last_begin_ns = (i + 1) * S; /* the last one was used last */
 		DL_APPEND(b->fn.instances, &b->inst[i]);
 	}
@@ -148,6 +149,15 @@ static void a_step_back_up_is_told_from_one_down(void **state)
 	assert_false(plan_instance(&b->agent, &b->inst[3], 100 * S, 160 * S).up);
 }
 
+static void the_dead_take_nobodys_place(void **state)
+{
+	struct bed *b = *state;
+
+	assert_int_equal(plan_rank(&b->agent, &b->inst[2]), 1);
+	b->inst[3].populated = false;
+	assert_int_equal(plan_rank(&b->agent, &b->inst[2]), 0);
+}
+
 static void the_need_follows_a_peak_at_once_and_decays_slowly(void **state)
 {
 	struct bed *b = *state;
@@ -182,6 +192,7 @@ int main(void)
 					    drop_bed),
 	    cmocka_unit_test_setup_teardown(a_step_back_up_is_told_from_one_down, make_bed,
 					    drop_bed),
+	    cmocka_unit_test_setup_teardown(the_dead_take_nobodys_place, make_bed, drop_bed),
 	    cmocka_unit_test_setup_teardown(the_need_follows_a_peak_at_once_and_decays_slowly,
 					    make_bed, drop_bed),
 	};

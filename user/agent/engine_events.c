@@ -49,10 +49,23 @@ void engine_appeared(struct instance *inst, void *arg)
 	engine_replan(a, inst);
 }
 
+/* With one less of them alive, a frozen one may be among the min_warm. */
+static void replan_others(struct agent *a, const struct instance *gone)
+{
+	struct instance *inst;
+
+	if (!gone->fn->settings.min_warm)
+		return;
+	for (inst = gone->fn->instances; inst; inst = inst->next)
+		if (inst != gone && act_state(a->act, inst->slot) == ACT_FROZEN)
+			engine_replan(a, inst);
+}
+
 void engine_vanishing(struct instance *inst, void *arg)
 {
 	struct agent *a = arg;
 
+	replan_others(a, inst);
 	paging_forget(a, inst);
 	hooks_cancel(a->hooks, inst->cgid);
 	engine_note(a, inst, JOURNAL_VANISH, JOURNAL_BY_ENGINE, "its cgroup was removed", 0, 0);
@@ -87,6 +100,8 @@ void engine_populated(struct instance *inst, bool populated, void *arg)
 		inst->squeezed_until_ns = 0; /* that was said of another run */
 	}
 	inst->populated = populated;
+	if (!populated)
+		replan_others(a, inst);
 	engine_replan(a, inst);
 }
 

@@ -18,7 +18,7 @@ unsigned int plan_rank(const struct agent *a, const struct instance *inst)
 	unsigned int rank = 0;
 
 	for (i = inst->fn->instances; i; i = i->next)
-		if (slots[i->slot].last_begin_ns > slots[inst->slot].last_begin_ns)
+		if (i->populated && slots[i->slot].last_begin_ns > slots[inst->slot].last_begin_ns)
 			rank++;
 	return rank;
 }
