@@ -400,6 +400,34 @@ static void generated_traces_can_be_replayed(void **state)
 	assert_non_null(strstr(out, "predictive"));
 }
 
+static void images_are_compared_with_keep_alive_under_one_budget(void **state)
+{
+	static const char *const modes[] = {"keep-alive", "images", "both"};
+	static const char *const numbers[] = {
+	    "memory_mb", "cold_starts",   "image_starts", "warm_starts",
+	    "dropped",   "evictions",     "loads",        "image_loads",
+	    "cold_pct",  "start_mean_ms", "start_p99_ms", "memory_mb_s",
+	};
+	const char *line = "sim T -m 500 -p fixed:2 -i 1 -I alone=100,cold=800 --json";
+	json_t *r;
+
+	(void)state;
+	for (size_t m = 0; m < 3; m++) {
+		r = result(line, m);
+		assert_string_equal(json_string_value(json_object_get(r, "mode")), modes[m]);
+		for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+			number(r, numbers[i]);
+		/* The two come a minute apart every four, so that neither stays, nor the image. */
+		assert_true(number(r, "warm_starts") == 0);
+		assert_true(number(r, "image_starts") == (m ? 49 : 0));
+		assert_true(number(r, "cold_starts") == (m ? 51 : 100));
+		json_decref(r);
+	}
+	assert_int_equal(hearth("sim T -m 500 -p fixed:2 -i 1"), CLI_OK);
+	assert_non_null(strstr(out, "an instance takes 90 MB alone"));
+	assert_non_null(strstr(out, "keep-alive fixed:2"));
+}
+
 static void wrong_command_lines_are_refused_with_what_is_accepted(void **state)
 {
 	(void)state;
@@ -416,6 +444,13 @@ static void wrong_command_lines_are_refused_with_what_is_accepted(void **state)
 	refuse("sim T -M vhive", CLI_USAGE, "accepted: default, faascache");
 	refuse("sim T -M faascache -m 1 -p none", CLI_USAGE, "takes no --policy");
 	refuse("sim T -m 100 -p offline", CLI_USAGE, "knows the future");
+	refuse("sim T -i 3", CLI_USAGE, "--images needs --memory");
+	refuse("sim T -m 100 -I cold=1", CLI_USAGE, "--image-costs needs --images");
+	refuse("sim T -m 100 -i 0", CLI_USAGE, "accepted: 1 to 10000 sets");
+	refuse("sim T -m 100 -i 20000", CLI_USAGE, "a number from 0 to 10000");
+	refuse("sim T -m 100 -i 3 -I colt=1", CLI_USAGE, "accepted: alone, private");
+	refuse("sim T -m 100 -i 3 -Q 1", CLI_USAGE, "does not go with");
+	refuse("sim T -m 100 -i /nonexistent", CLI_FAILED, "/nonexistent: No such file");
 	refuse("fit T -S 0", CLI_USAGE, "nothing to fit");
 	refuse("sim /nonexistent", CLI_FAILED, "/nonexistent: No such file");
 	refuse("sim T -p none -a /nonexistent/x", CLI_FAILED, "/nonexistent/x: No such file");
@@ -438,6 +473,7 @@ int main(void)
 	    cmocka_unit_test(a_prior_is_learned_on_from_the_apps_of_the_trace),
 	    cmocka_unit_test(a_prior_that_is_not_one_is_refused_by_line),
 	    cmocka_unit_test(generated_traces_can_be_replayed),
+	    cmocka_unit_test(images_are_compared_with_keep_alive_under_one_budget),
 	    cmocka_unit_test(wrong_command_lines_are_refused_with_what_is_accepted),
 	};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * hearth sim TRACE...: replay traces through policies and say what each would
- * have cost. Every policy is run at every cold cost, and with --memory at every
- * size under every ranker.
+ * have cost. Every policy is run at every cold cost, with --memory at every size
+ * under every ranker, and with --images in every mode.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -35,6 +35,10 @@ const struct cli_option cmd_sim_options[] = {
      "who is evicted when memory is short, or a list; again for more (default lru)"},
     {'M', "model", "NAME", "with --memory: default or faascache"},
     {'Q', "queue", "SECONDS", "with --memory: how long a call may wait for room (default 60)"},
+    {'i', "images", "N|FILE",
+     "with --memory: dependency images, for N sets of functions at random or as in FILE"},
+    {'I', "image-costs", "KEY=VALUE,...",
+     "with --images: megabytes and latencies, and the seed of the sets"},
     {'N', "max-invocations", "N", "leave out apps with more invocations"},
     {'j', "jitter", "SEED", "spread arrivals at random over their minute, not evenly"},
     {'d', "durations", NULL, "executions take their time (default: none)"},
@@ -49,6 +53,9 @@ const struct cli_option cmd_sim_options[] = {
 
 static const char *const default_policies[] = {"fixed:10", "hybrid:240", "predictive", "offline"};
 
+static const char *const image_modes[] = {
+    [IMAGE_OFF] = "keep-alive", [IMAGE_ONLY] = "images", [IMAGE_BOTH] = "both"};
+
 struct sim {
 	struct cli *cli;
 	struct trace_options trace_options;
@@ -59,11 +66,15 @@ struct sim {
 	double costs_min[COSTS_MAX], memories_mb[COSTS_MAX];
 	size_t ncosts, nmemories;
 	double load_cost_s, queue_s;
-	bool faascache, learn_prior;
+	bool faascache, learn_prior, unit_named, queue_named, costs_named;
+	const char *images_arg;
+	struct images *images;
+	struct image_costs costs;
 	const char *per_app, *plot, *prior_file;
 	struct prior prior;
 	/* One of each per setting: */
 	struct hearth_policy *policy[SETTINGS_MAX];
+	struct hearth_policy *image_policy[SETTINGS_MAX], *forked_policy[SETTINGS_MAX];
 	struct hearth_ranker *ranker[POLICIES_MAX];
 	struct sim_setting setting[SETTINGS_MAX];
 	struct capacity_setting host[SETTINGS_MAX];
@@ -127,6 +138,7 @@ static int word_option(struct sim *s, int c)
 		if (strcmp(arg, "app") && strcmp(arg, "function"))
 			return cli_usage(s->cli, "--unit \"%s\"; accepted: app, function", arg);
 		s->trace_options.by = *arg == 'f' ? TRACE_BY_FUNCTION : TRACE_BY_APP;
+		s->unit_named = true;
 		return CLI_OK;
 	}
 	if (strcmp(arg, "default") && strcmp(arg, "faascache"))
@@ -148,6 +160,7 @@ static int number_option(struct sim *s, int c)
 		return list_numbers(s->cli, "--memory", 1e9, s->memories_mb, COSTS_MAX,
 				    &s->nmemories);
 	case 'Q':
+		s->queue_named = true;
 		return list_numbers(s->cli, "--queue", 1e6, &s->queue_s, 1, &one);
 	case 'L':
 		return list_numbers(s->cli, "--load-cost", 1e6, &s->load_cost_s, 1, &one);
@@ -185,6 +198,14 @@ static int one_option(struct sim *s, int c)
 	case 'A':
 		s->learn_prior = true;
 		return CLI_OK;
+	case 'i':
+		s->images_arg = s->cli->arg;
+		return CLI_OK;
+	case 'I':
+		s->costs_named = true;
+		if (!images_costs_parse(s->cli->arg, &s->costs, s->err, sizeof(s->err)))
+			return CLI_OK;
+		return cli_usage(s->cli, "--image-costs %s", s->err);
 	case 'R':
 		s->prior_file = s->cli->arg;
 		return CLI_OK;
@@ -195,6 +216,20 @@ static int one_option(struct sim *s, int c)
 		return cli_usage(s->cli, "--plot \"%s\"; accepted: FILE.svg, FILE.png", s->plot);
 	}
 	return number_option(s, c);
+}
+
+static int check_images(struct sim *s)
+{
+	if (!s->images_arg)
+		return s->costs_named ? cli_usage(s->cli, "--image-costs needs --images") : CLI_OK;
+	if (!s->nmemories)
+		return cli_usage(s->cli, "--images needs --memory");
+	if (s->faascache || s->queue_named || s->per_app || s->plot)
+		return cli_usage(s->cli, "--images does not go with --model faascache, --queue, "
+					 "--per-app or --plot");
+	if (!s->unit_named)
+		s->trace_options.by = TRACE_BY_FUNCTION;
+	return CLI_OK;
 }
 
 static int read_options(struct sim *s)
@@ -214,6 +249,8 @@ static int read_options(struct sim *s)
 		return cli_usage(s->cli, "--model faascache needs --memory");
 	if (s->faascache && s->npolicies)
 		return cli_usage(s->cli, "--model faascache has no windows: it takes no --policy");
+	if (check_images(s))
+		return CLI_USAGE;
 	if (!s->nmemories || s->nrankers)
 		return CLI_OK;
 	s->cli->arg = "lru";
@@ -235,47 +272,109 @@ static void fill_defaults(struct sim *s)
 
 /* ---- settings */
 
-static int add_setting(struct sim *s, const char *spec, struct hearth_policy *p, double cold_cost_s,
-		       size_t ranker, double memory_mb)
+static int add_setting(struct sim *s, const struct sim_setting *setting,
+		       const struct capacity_setting *host)
 {
 	if (s->n == SETTINGS_MAX)
 		return cli_usage(s->cli, "more than %d combinations", SETTINGS_MAX);
-	s->setting[s->n] = (struct sim_setting){.policy = spec,
-						.ranker = s->rankers[ranker],
-						.memory_mb = memory_mb,
-						.cold_cost_s = cold_cost_s,
-						.load_cost_s = s->load_cost_s};
-	s->host[s->n] = (struct capacity_setting){.policy = p,
-						  .ranker = s->ranker[ranker],
-						  .memory_mb = memory_mb,
-						  .queue_s = s->queue_s,
-						  .faascache = s->faascache};
-	s->n++;
+	s->setting[s->n] = *setting;
+	s->host[s->n++] = *host;
 	return CLI_OK;
 }
 
-/* A policy at one cold cost, with all memory sizes and rankers. */
-static int add_policy(struct sim *s, const char *spec, double cold_cost_s,
-		      struct hearth_policy **slot)
+static int add_modes(struct sim *s, struct sim_setting setting, struct capacity_setting host)
+{
+	if (!s->images)
+		return add_setting(s, &setting, &host);
+	for (enum image_mode mode = 0; mode < ARRAY_SIZE(image_modes); mode++) {
+		host.mode = mode;
+		setting.mode = image_modes[mode];
+		if (add_setting(s, &setting, &host))
+			return CLI_USAGE;
+	}
+	return CLI_OK;
+}
+
+/* A policy with all memory sizes and rankers. */
+static int add_hosts(struct sim *s, struct sim_setting setting, struct capacity_setting host)
+{
+	for (size_t m = 0; m < s->nmemories; m++) {
+		for (size_t r = 0; r < s->nrankers; r++) {
+			setting.ranker = s->rankers[r];
+			host.ranker = s->ranker[r];
+			setting.memory_mb = host.memory_mb = s->memories_mb[m];
+			if (add_modes(s, setting, host))
+				return CLI_USAGE;
+		}
+	}
+	return CLI_OK;
+}
+
+static int parse_policy(struct sim *s, const char *spec, double cold_cost_s,
+			struct hearth_policy **slot)
 {
 	if (hearth_policy_parse(spec, cold_cost_s, slot, s->err, sizeof(s->err)))
 		return cli_usage(s->cli, "%s", s->err);
 	hearth_policy_set_prior(*slot, s->prior.cells, s->prior.n);
+	return CLI_OK;
+}
+
+/* The i-th policy, at one cold cost. */
+static int add_policy(struct sim *s, size_t i, const char *spec, double cold_cost_s)
+{
+	struct sim_setting setting = {
+	    .policy = spec, .cold_cost_s = cold_cost_s, .load_cost_s = s->load_cost_s};
+	struct capacity_setting host = {.queue_s = s->queue_s,
+					.faascache = s->faascache,
+					.images = s->images,
+					.costs = s->costs};
+
+	if (parse_policy(s, spec, cold_cost_s, &s->policy[i]))
+		return CLI_USAGE;
+	if (s->images && (parse_policy(s, spec, images_worth_s(&s->costs, cold_cost_s, true),
+				       &s->image_policy[i]) ||
+			  parse_policy(s, spec, images_worth_s(&s->costs, cold_cost_s, false),
+				       &s->forked_policy[i])))
+		return CLI_USAGE;
+	host.policy = s->policy[i];
+	host.image_policy = s->image_policy[i];
+	host.forked_policy = s->forked_policy[i];
 	if (!s->nmemories)
-		return add_setting(s, spec, *slot, cold_cost_s, 0, 0);
-	if (hearth_policy_needs(*slot))
+		return add_setting(s, &setting, &host);
+	if (hearth_policy_needs(s->policy[i]))
 		return cli_usage(s->cli, "%s knows the future: it has no meaning with --memory",
 				 spec);
-	for (size_t m = 0; m < s->nmemories; m++)
-		for (size_t r = 0; r < s->nrankers; r++)
-			if (add_setting(s, spec, *slot, cold_cost_s, r, s->memories_mb[m]))
-				return CLI_USAGE;
-	return CLI_OK;
+	return add_hosts(s, setting, host);
+}
+
+/* A number is one of sets, anything else a file. */
+static int open_images(struct sim *s)
+{
+	bool file = s->images_arg[strspn(s->images_arg, "0123456789")];
+	double n;
+	size_t one;
+
+	if (file && images_read(s->images_arg, &s->images, s->err, sizeof(s->err)))
+		return cli_error(s->cli, "%s", s->err);
+	if (file)
+		return CLI_OK;
+	s->cli->arg = (char *)s->images_arg;
+	if (list_numbers(s->cli, "--images", IMAGES_MAX, &n, 1, &one))
+		return CLI_USAGE;
+	if (n < 1)
+		return cli_usage(s->cli, "--images 0; accepted: 1 to %d sets, or a file",
+				 IMAGES_MAX);
+	s->images = images_draw(n, s->costs.seed);
+	return s->images ? CLI_OK : cli_error(s->cli, "out of memory");
 }
 
 static int make_settings(struct sim *s)
 {
+	int status = s->images_arg ? open_images(s) : CLI_OK;
 	size_t n = 0;
+
+	if (status)
+		return status;
 
 	if (s->prior_file && prior_read(s->prior_file, &s->prior, s->err, sizeof(s->err)))
 		return cli_error(s->cli, "%s", s->err);
@@ -286,8 +385,7 @@ static int make_settings(struct sim *s)
 			return cli_usage(s->cli, "%s", s->err);
 	for (size_t p = 0; p < s->npolicies; p++)
 		for (size_t c = 0; c < s->ncosts; c++)
-			if (add_policy(s, s->policies[p], s->costs_min[c] * MINUTE_S,
-				       &s->policy[n++]))
+			if (add_policy(s, n++, s->policies[p], s->costs_min[c] * MINUTE_S))
 				return CLI_USAGE;
 	return CLI_OK;
 }
@@ -334,6 +432,7 @@ static int print(struct sim *s, sim_tally_fn tally, const void *arg)
 				.by_function = s->trace_options.by == TRACE_BY_FUNCTION,
 				.jitter = s->replay.spread.jitter,
 				.limited = s->nmemories,
+				.images = s->images ? &s->costs : NULL,
 				.tally = tally,
 				.tally_arg = arg};
 	int status = CLI_OK;
@@ -413,16 +512,24 @@ static int run_capacity(struct sim *s)
 	return status;
 }
 
+static void free_policies(struct sim *s, size_t i)
+{
+	hearth_policy_free(s->policy[i]);
+	hearth_policy_free(s->image_policy[i]);
+	hearth_policy_free(s->forked_policy[i]);
+}
+
 static void sim_free(struct sim *s)
 {
 	bar_stop(s->bar); /* if memory ran out in between */
 	trace_close(s->trace);
+	images_free(s->images);
 	for (size_t i = 0; i < POLICIES_MAX; i++) {
 		hearth_ranker_free(s->ranker[i]);
 		free(s->rankers[i]);
 	}
 	for (size_t i = 0; i < SETTINGS_MAX; i++)
-		hearth_policy_free(s->policy[i]);
+		free_policies(s, i);
 	free(s);
 }
 
@@ -447,6 +554,7 @@ int cmd_sim(struct cli *cli)
 		return cli_error(cli, "out of memory");
 	s->cli = cli;
 	s->queue_s = QUEUE_S;
+	s->costs = images_costs;
 	status = read_options(s);
 	if (!status) {
 		fill_defaults(s);

@@ -4,6 +4,7 @@
 
 #include "lib/progress.h"
 #include "sim/faascache.h"
+#include "sim/image_host.h"
 #include "sim/node.h"
 #include "sim/parallel.h"
 
@@ -11,7 +12,8 @@
 struct host {
 	const struct capacity_setting *setting;
 	struct node *node; /* default model */
-	struct pool pool;  /* faascache model */
+	struct image_host *images;
+	struct pool pool; /* faascache model */
 	struct order_cursor cursor;
 	int error;
 };
@@ -28,13 +30,27 @@ struct capacity {
 
 static struct pool *host_pool(const struct host *h)
 {
+	if (h->images)
+		return image_host_pool(h->images);
 	return h->node ? node_pool(h->node) : (struct pool *)&h->pool;
+}
+
+static bool host_init(struct host *h, const struct capacity_setting *s, uint64_t seed)
+{
+	h->setting = s;
+	if (s->images)
+		return !(h->images = image_host_new(s, seed));
+	if (!s->faascache)
+		return !(h->node = node_new(s, seed));
+	pool_init(&h->pool, s, seed);
+	return false;
 }
 
 int capacity_new(const struct capacity_setting settings[], size_t n,
 		 const struct spread_options *spread, struct capacity **out)
 {
 	struct capacity *c = calloc(1, sizeof(*c));
+	bool failed = false;
 
 	if (!c)
 		return -ENOMEM;
@@ -43,13 +59,9 @@ int capacity_new(const struct capacity_setting settings[], size_t n,
 	for (size_t i = 0; c->hosts && i < n; i++) {
 		struct host *h = &c->hosts[c->n++];
 
-		h->setting = &settings[i];
-		if (settings[i].faascache)
-			pool_init(&h->pool, &settings[i], spread->seed);
-		else if (!(h->node = node_new(&settings[i], spread->seed)))
-			break;
+		failed |= host_init(h, &settings[i], spread->seed);
 	}
-	if (!c->hosts || (n && !settings[n - 1].faascache && !c->hosts[n - 1].node)) {
+	if (!c->hosts || failed) {
 		capacity_free(c);
 		return -ENOMEM;
 	}
@@ -66,10 +78,25 @@ void capacity_free(struct capacity *c)
 		if (c->hosts[i].setting->faascache)
 			pool_done(&c->hosts[i].pool);
 		node_free(c->hosts[i].node);
+		image_host_free(c->hosts[i].images);
 	}
 	order_done(&c->order);
 	free(c->hosts);
 	free(c);
+}
+
+static int host_units(struct host *h, const struct trace_unit *units, size_t n)
+{
+	if (h->images)
+		return image_host_units(h->images, units, n);
+	return h->node ? node_units(h->node, units, n) : pool_units(&h->pool, n);
+}
+
+static int host_arrive(struct host *h, const struct trace_unit *unit, const struct arrival *a)
+{
+	if (h->images)
+		return image_host_arrive(h->images, a);
+	return h->node ? node_arrive(h->node, a) : faascache_arrive(&h->pool, unit, a);
 }
 
 static void feed_host(void *arg, size_t i)
@@ -78,12 +105,10 @@ static void feed_host(void *arg, size_t i)
 	struct host *h = &c->hosts[i];
 	struct arrival a;
 
-	h->error =
-	    h->node ? node_units(h->node, c->units, c->nunits) : pool_units(&h->pool, c->nunits);
+	h->error = host_units(h, c->units, c->nunits);
 	order_start(&h->cursor, &c->order);
 	while (!h->error && (h->error = order_next(&h->cursor, &a)) > 0)
-		h->error = h->node ? node_arrive(h->node, &a)
-				   : faascache_arrive(&h->pool, &c->units[a.unit], &a);
+		h->error = host_arrive(h, &c->units[a.unit], &a);
 	progress_piece(c->progress);
 }
 
@@ -92,7 +117,9 @@ static void finish_host(void *arg, size_t i)
 	struct capacity *c = arg;
 	struct host *h = &c->hosts[i];
 
-	if (h->node)
+	if (h->images)
+		h->error = image_host_finish(h->images, c->end_s);
+	else if (h->node)
 		h->error = node_finish(h->node, c->end_s);
 	else
 		faascache_finish(&h->pool, c->end_s);
@@ -139,7 +166,10 @@ const struct capacity_total *capacity_total(const struct capacity *c, size_t set
 
 const struct sim_tally *capacity_tally(const struct capacity *c, size_t setting, size_t unit)
 {
-	const struct pool *p = host_pool(&c->hosts[setting]);
+	const struct host *h = &c->hosts[setting];
+	const struct pool *p = host_pool(h);
 
+	if (h->images)
+		return image_host_tally(h->images, unit);
 	return unit < p->nunits && p->units[unit].tally.arrivals ? &p->units[unit].tally : NULL;
 }

@@ -4,9 +4,10 @@
  * setting (policy, ranker, memory) is a host of its own that sees the whole
  * trace in order of time.
  *
- * Two models. node (default): a cold call takes cold_s, windows unload and
+ * Three models. node (default): a cold call takes cold_s, windows unload and
  * pre-warm, a call that finds no room waits. faascache: what published
  * simulators do (policies.md: compatibility mode), arrivals only.
+ * image_host: instances are forked from images of their dependencies.
  */
 #ifndef HEARTH_SIM_CAPACITY_H
 #define HEARTH_SIM_CAPACITY_H
@@ -14,8 +15,16 @@
 #include <hearth/policy.h>
 #include <hearth/rank.h>
 
+#include "sim/images.h"
 #include "sim/lane.h"
 #include "sim/order.h"
+
+/* How instances start, where there are images. */
+enum image_mode {
+	IMAGE_OFF,  /* each loads its dependencies, and is kept by the policy */
+	IMAGE_ONLY, /* forked; the policy keeps images alone */
+	IMAGE_BOTH, /* forked, and the policy keeps instances as well */
+};
 
 struct capacity_setting {
 	const struct hearth_policy *policy; /* not used by the faascache model */
@@ -23,11 +32,25 @@ struct capacity_setting {
 	double memory_mb;
 	double queue_s; /* how long a call may wait for room */
 	bool faascache;
+	const struct images *images; /* NULL: no such thing; the default model else */
+	/* The same policy where memory and a start cost something else, see images_worth_s. */
+	const struct hearth_policy *image_policy, *forked_policy;
+	struct image_costs costs;
+	enum image_mode mode;
+};
+
+/* With images; dropped calls have no start. */
+struct start_total {
+	uint64_t forks;       /* starts from an image: neither cold nor warm */
+	uint64_t image_loads; /* images that were made */
+	double mean_s, p99_s; /* over all calls served, warm ones 0 */
+	double mb_s;          /* memory in use, over time */
 };
 
 struct capacity_total {
 	uint64_t arrivals, cold, warm, dropped, evictions, queued;
 	double wait_s; /* of all that waited and were served */
+	struct start_total starts;
 };
 
 struct capacity;

@@ -58,6 +58,21 @@ static bool charge(struct sim_tally *tally, const struct hearth_decision *d, dou
 	return loaded;
 }
 
+void lane_observe(struct lane *l, const struct hearth_policy *p, double t_s, bool in_flight)
+{
+	struct hearth_arrival a = {.t_s = t_s, .idle_s = -1, .iat_s = -1};
+
+	if (l->tally.arrivals++) {
+		if (in_flight)
+			return;
+		a.idle_s = t_s - l->end_s;
+		a.iat_s = t_s - l->arrival_s;
+		hearth_hist_add(&l->hist, a.idle_s);
+	}
+	l->arrival_s = t_s;
+	hearth_policy_observe(p, l->state, &a);
+}
+
 void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, double busy_s)
 {
 	struct hearth_arrival a = {.t_s = t_s, .idle_s = -1, .iat_s = -1};

@@ -32,6 +32,12 @@ void lane_free(struct lane *l);
 /* An arrival at t_s, not before the one before it, that runs for busy_s. */
 void lane_arrive(struct lane *l, const struct hearth_policy *p, double t_s, double busy_s);
 
+/*
+ * For hosts, which charge by instance: tell the policy of an arrival that closes an idle
+ * time, or of the first; in_flight: others still run. The end_s is the host's to set.
+ */
+void lane_observe(struct lane *l, const struct hearth_policy *p, double t_s, bool in_flight);
+
 /* Live, where an arrival's busy_s is INFINITY until its end is known: nothing is in flight now. */
 void lane_idle(struct lane *l, const struct hearth_policy *p, double t_s);
 

@@ -110,23 +110,6 @@ static struct unit *unit_get(struct node *n, uint32_t id)
 	return u;
 }
 
-/* The policy learns of an arrival that closes an idle time, or of the first. */
-static void learn(struct node *n, struct unit *u, double t_s)
-{
-	struct hearth_arrival a = {.t_s = t_s, .idle_s = -1, .iat_s = -1};
-	struct lane *l = u->lane;
-
-	if (l->tally.arrivals++) {
-		if (u->in_flight)
-			return;
-		a.idle_s = t_s - l->end_s;
-		a.iat_s = t_s - l->arrival_s;
-		hearth_hist_add(&l->hist, a.idle_s);
-	}
-	l->arrival_s = t_s;
-	hearth_policy_observe(n->pool.setting->policy, l->state, &a);
-}
-
 /* The idle instance of the unit that was used last. */
 static struct instance *idle_instance(const struct node *n, uint32_t unit, double now_s)
 {
@@ -406,7 +389,7 @@ int node_arrive(struct node *n, const struct arrival *a)
 	rc = advance(n, a->t_s);
 	if (rc)
 		return rc;
-	learn(n, u, a->t_s);
+	lane_observe(u->lane, n->pool.setting->policy, a->t_s, u->in_flight);
 	n->pool.total.arrivals++;
 	n->pool.units[a->unit].tally.arrivals++;
 	u->in_flight++;

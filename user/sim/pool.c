@@ -108,6 +108,8 @@ void pool_charge(struct pool *p, const struct instance *i, double now_s)
 void pool_remove(struct pool *p, struct instance *i, double now_s)
 {
 	pool_charge(p, i, now_s);
+	if (p->removed)
+		p->removed(p->removed_arg, i, now_s);
 	p->units[i->unit].pooled -= i->calls;
 	p->used_mb -= i->item.mem_mb;
 	p->ninstances--;
@@ -116,7 +118,7 @@ void pool_remove(struct pool *p, struct instance *i, double now_s)
 	free(i);
 }
 
-void pool_serve(struct pool *p, struct instance *i, double t_s, bool hit)
+void pool_touch(struct pool *p, struct instance *i, double t_s)
 {
 	struct pool_unit *u = &p->units[i->unit];
 
@@ -129,7 +131,12 @@ void pool_serve(struct pool *p, struct instance *i, double t_s, bool hit)
 		k->item.pooled = u->pooled;
 		hearth_ranker_served(p->setting->ranker, &p->rank, &k->item, k == i);
 	}
-	u->tally.cold += !hit;
+}
+
+void pool_serve(struct pool *p, struct instance *i, double t_s, bool hit)
+{
+	pool_touch(p, i, t_s);
+	p->units[i->unit].tally.cold += !hit;
 	*(hit ? &p->total.warm : &p->total.cold) += 1;
 }
 

@@ -16,6 +16,7 @@ struct instance {
 	double idle_s;  /* idle from here on: it is busy while this is ahead */
 	uint64_t calls; /* it served */
 	struct timer timer;
+	bool forked;                            /* from an image: the host's */
 	struct instance *prev, *next;           /* in the pool */
 	struct instance *unit_prev, *unit_next; /* in its unit */
 };
@@ -38,6 +39,9 @@ struct pool {
 	struct timers timers;
 	struct hearth_rank_item **idle; /* scratch of evict */
 	size_t ninstances, idle_cap;
+	/* If set, told of every instance that goes, before it is gone. */
+	void (*removed)(void *arg, struct instance *i, double now_s);
+	void *removed_arg;
 };
 
 void pool_init(struct pool *p, const struct capacity_setting *setting, uint64_t seed);
@@ -52,7 +56,10 @@ void pool_remove(struct pool *p, struct instance *i, double now_s);
 /* Idle time up to now, charged to the unit. */
 void pool_charge(struct pool *p, const struct instance *i, double now_s);
 
-/* The instance serves a call that arrived at t_s: counts and credits. */
+/* The instance is of use at t_s: what rankers weigh. */
+void pool_touch(struct pool *p, struct instance *i, double t_s);
+
+/* It serves a call that arrived at t_s: that, and counts. */
 void pool_serve(struct pool *p, struct instance *i, double t_s, bool hit);
 
 /* Evict what the ranker puts first; false if nothing may go. */

@@ -23,7 +23,7 @@ static void table_head(const struct report *r, FILE *out)
 		units += !u[i].left_out && u[i].invocations;
 		known += !u[i].left_out && u[i].invocations && u[i].mem_known;
 	}
-	if (known < units)
+	if (known < units && !r->images)
 		fprintf(out, "memory of %zu %s is unknown: %.0f MB assumed\n", units - known,
 			r->by_function ? "functions" : "apps", TRACE_MEM_MB);
 	if (info.skipped)
@@ -46,11 +46,41 @@ static int policy_width(const struct report *r)
 	return width;
 }
 
+static void image_table(const struct report *r, int width, FILE *out)
+{
+	const struct image_costs *c = r->images;
+
+	fprintf(out,
+		"an instance takes %g MB alone, %g MB forked; an image %g MB, paged out %g MB\n"
+		"a start takes %g ms cold, %g ms forked, %g ms from an image that is paged out\n\n",
+		c->alone_mb, c->private_mb, c->image_mb, c->paged_mb, 1000 * c->cold_s,
+		1000 * c->fork_s, 1000 * c->paged_fork_s);
+	fprintf(out, "%-10s %-*s %-12s %9s %9s %9s %9s %8s %8s %8s %9s %8s %10s\n", "mode", width,
+		"policy", "ranker", "memory MB", "warm", "forked", "cold", "dropped", "evicted",
+		"images", "mean ms", "p99 ms", "GB h");
+	for (size_t i = 0; i < r->n; i++) {
+		const struct sim_result *s = &r->results[i];
+		const struct capacity_total *t = &s->total;
+
+		fprintf(out,
+			"%-10s %-*s %-12s %9.0f %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %8" PRIu64
+			" %8" PRIu64 " %8" PRIu64 " %9.3f %8.1f %10.2f\n",
+			s->setting.mode, width, s->setting.policy, s->setting.ranker,
+			s->setting.memory_mb, t->warm, t->starts.forks, t->cold, t->dropped,
+			t->evictions, t->starts.image_loads, 1000 * t->starts.mean_s,
+			1000 * t->starts.p99_s, t->starts.mb_s / 1024 / 3600);
+	}
+}
+
 void report_table(const struct report *r, FILE *out)
 {
 	int width = policy_width(r);
 
 	table_head(r, out);
+	if (r->images) {
+		image_table(r, width, out);
+		return;
+	}
 	fprintf(out, "%-*s", width, "policy");
 	if (r->limited)
 		fprintf(out, " %-24s %9s", "ranker", "memory MB");
@@ -74,6 +104,24 @@ void report_table(const struct report *r, FILE *out)
 		fprintf(out, " %12.1f %10.1f %12.1f\n", s->waste_s / 60,
 			s->waste_mb_s / 1024 / 3600, s->cost_s / 3600);
 	}
+}
+
+static json_t *image_json(const struct sim_result *s)
+{
+	const struct capacity_total *t = &s->total;
+
+	return json_pack(
+	    "{s:s, s:s, s:s, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, "
+	    "s:f, s:f}",
+	    "mode", s->setting.mode, "policy", s->setting.policy, "ranker", s->setting.ranker,
+	    "memory_mb", s->setting.memory_mb, "cold_cost_min", s->setting.cold_cost_s / 60,
+	    "cold_starts", (json_int_t)t->cold, "image_starts", (json_int_t)t->starts.forks,
+	    "warm_starts", (json_int_t)t->warm, "dropped", (json_int_t)t->dropped, "evictions",
+	    (json_int_t)t->evictions, "image_loads", (json_int_t)t->starts.image_loads, "loads",
+	    (json_int_t)s->loads, "start_mean_ms", 1000 * t->starts.mean_s, "start_p99_ms",
+	    1000 * t->starts.p99_s, "memory_mb_s", t->starts.mb_s, "cold_pct",
+	    share_pct(s, t->cold), "image_pct", share_pct(s, t->starts.forks), "warm_pct",
+	    share_pct(s, t->warm), "dropped_pct", share_pct(s, t->dropped));
 }
 
 static json_t *result_json(const struct sim_result *s)
@@ -102,7 +150,8 @@ json_t *report_json(const struct report *r)
 
 	trace_info(r->trace, &info);
 	for (size_t i = 0; i < r->n; i++)
-		json_array_append_new(results, result_json(&r->results[i]));
+		json_array_append_new(results, r->images ? image_json(&r->results[i])
+							 : result_json(&r->results[i]));
 	return json_pack("{s:{s:s, s:I, s:I, s:I, s:f, s:b, s:I}, s:o}", "trace", "format",
 			 info.format, "apps", (json_int_t)info.apps, "functions",
 			 (json_int_t)info.functions, "invocations", (json_int_t)info.invocations,

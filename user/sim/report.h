@@ -17,7 +17,8 @@ struct report {
 	size_t n;
 	bool by_function;
 	bool jitter;
-	bool limited; /* with memory limits */
+	bool limited;                     /* with memory limits */
+	const struct image_costs *images; /* with dependency images; NULL: none */
 	sim_tally_fn tally;
 	const void *tally_arg;
 };

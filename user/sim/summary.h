@@ -12,6 +12,7 @@
 struct sim_setting {
 	const char *policy; /* spec; "" for none */
 	const char *ranker; /* spec; NULL without a memory limit */
+	const char *mode;   /* how instances start; NULL without images */
 	double memory_mb;   /* with a ranker */
 	double cold_cost_s;
 	double load_cost_s; /* of each pre-warm load */
