@@ -205,6 +205,10 @@ $(BENCH): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/common.o $(B)/libh
 bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; some minutes; LONG=1: more)
 	@tests/bench/run.py $(if $(LONG),--long) --write
 
+bench-zygote: zygote ## measure functions cold and from an image, renew docs/zygote.md (root; some minutes)
+	@deploy/deps test zygote
+	@tests/bench/zygote.py --write
+
 # ---- manual, completion, installation
 MAN := $(patsubst docs/man/%.scd,$(B)/man/%,$(wildcard docs/man/*.scd))
 man: $(MAN) ## build the man pages
@@ -250,6 +254,6 @@ format: ## format all C code
 clean: ## remove build/
 	rm -rf $(B)
 
-.PHONY: all help zygote unit tests check vmtest demo bench man install lint format clean
+.PHONY: all help zygote unit tests check vmtest demo bench bench-zygote man install lint format clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

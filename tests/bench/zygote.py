@@ -36,6 +36,7 @@ ARMS = ("cold", "resident", "frozen", "paged out", "spare")
 HEAVY_MS = 50  # a function whose cold start takes this long is worth an image
 TARGETS = {"geomean": 50, "gross": 95, "net": 88}
 COUNTS = (1, 4, 10)
+STATES = {"spare": "ready", "stay": "served one"}  # the word that makes a script wait there
 SPACE = ("pandas", "opencv", "sklearn-train")
 BEGIN, END = "<!-- made by make bench-zygote: begin -->", "<!-- end -->"
 MADV_PAGEOUT, PROCESS_MADVISE = 21, 440
@@ -150,9 +151,10 @@ class Iovec(ctypes.Structure):
 
 
 def page_out(pid):
-    """What hearthd does to a frozen instance: private, writable memory goes to swap."""
+    """What hearthd does to a frozen instance: private mappings go, to swap or back to their files."""
     libc = ctypes.CDLL(None, use_errno=True)
-    areas = [line.split()[0].split("-") for line in open(f"/proc/{pid}/maps") if line.split()[1].startswith("rw-p")]
+    areas = [line.split()[0].split("-") for line in open(f"/proc/{pid}/maps")
+             if line.split()[1][3] == "p" and " [v" not in line]  # not vdso and its like
     pidfd = os.pidfd_open(pid)
     try:
         for low, high in areas:
@@ -254,19 +256,29 @@ def space_of(pids):
     return total
 
 
-def zram_bytes():
-    """RAM that zram devices need for what they hold, their own tables included."""
-    return sum(int((path / "mm_stat").read_text().split()[2]) for path in pathlib.Path("/sys/block").glob("zram*"))
+def zram_holds():
+    """(bytes that zram devices hold, RAM they need for that)"""
+    stats = [path.read_text().split() for path in pathlib.Path("/sys/block").glob("zram*/mm_stat")]
+    return sum(int(s[0]) for s in stats), sum(int(s[2]) for s in stats)
 
 
-def grow(start, measure):
-    """{count: measure(instances)} while instances are added, each after its first request."""
+def compressed(place):
+    """Pages the image out; RAM that zram needs for a byte of it. Others may use the device before and after."""
+    before = zram_holds()
+    place.freeze(True)
+    after = zram_holds()
+    place.thaw()
+    return (after[1] - before[1]) / (after[0] - before[0])
+
+
+def grow(start, word, measure):
+    """{count: measure(instances)} while instances are added, that wait where the word says."""
     instances, found = [], {}
     try:
         for count in COUNTS:
             while len(instances) < count:
-                instances.append(start(len(instances)))
-                instances[-1].times(0)
+                instances.append(start(len(instances), word))
+                instances[-1].pipes.lines.readline()
             found[count] = measure([i.pid for i in instances])
     finally:
         for instance in instances:
@@ -274,43 +286,44 @@ def grow(start, measure):
     return found
 
 
-def space_separate(functions):
-    return grow(lambda i: start_cold(functions[i], "stay"), space_of)
+def space_separate(functions, word):
+    return grow(lambda i, w: start_cold(functions[i], w), word, space_of)
 
 
-def space_shared(functions, subtree, directory, paged_out):
-    place = Place(subtree, f"space-{functions[0].name}-{paged_out}", functions[0], directory)
-    before = zram_bytes()
+def space_shared(functions, word, subtree, directory, paged_out):
+    place = Place(subtree, f"space-{functions[0].name}-{word}-{paged_out}", functions[0], directory)
+    ratio = compressed(place) if paged_out else 0
 
-    def start(i):
+    def start(i, words):
         if paged_out:
             place.freeze(True)
             place.thaw()
-        return start_from(place.image, functions[i], place.cgroup, "stay")
+        return start_from(place.image, functions[i], place.cgroup, words)
 
     def measure(pids):
         if paged_out:
             place.freeze(True)
-        found = dict(space_of([place.pid, *pids]), zram=zram_bytes() - before, one=space_of(pids[-1:])["uss"])
+        found = space_of([place.pid, *pids])
         place.thaw()
-        return found
+        return dict(found, zram=found["swap"] * ratio, one=space_of(pids[-1:])["uss"])
 
     try:
-        return grow(start, measure)
+        return grow(start, word, measure)
     finally:
         place.close()
 
 
 def space_of_sets(wanted, subtree, directory):
-    """{set: {arm: {count: bytes}}}; ten functions of a set are ten scripts."""
+    """{(set, state): {arm: {count: bytes}}}; ten functions of a set are ten scripts."""
     found = {}
     for name in SPACE:
         if name not in wanted:
             continue
         functions = [Function(name, directory / f"copy{i}") for i in range(max(COUNTS))]
-        found[name] = {"separate": space_separate(functions),
-                       "resident": space_shared(functions, subtree, directory, False),
-                       "paged out": space_shared(functions, subtree, directory, True)}
+        for word, state in STATES.items():
+            found[name, state] = {"separate": space_separate(functions, word),
+                                  "resident": space_shared(functions, word, subtree, directory, False),
+                                  "paged out": space_shared(functions, word, subtree, directory, True)}
         print(f"space of {name}: done", file=sys.stderr)
     return found
 
@@ -374,10 +387,10 @@ def saved(part, whole):
 
 def space_table(space):
     rows = []
-    for name, arms in space.items():
+    for (name, state), arms in space.items():
         for count in COUNTS:
             whole, warm, cool = (arms[a][count] for a in ("separate", "resident", "paged out"))
-            rows.append([f"{name}, {count}", mb(whole["pss"]), mb(warm["pss"]), mb(cool["pss"]), mb(cool["zram"]),
+            rows.append([f"{name}, {count} {state}", mb(whole["pss"]), mb(warm["pss"]), mb(cool["pss"]), mb(cool["zram"]),
                          saved(warm["pss"], whole["pss"]), saved(cool["pss"], whole["pss"]),
                          saved(cool["pss"] + cool["zram"], whole["pss"]), mb(cool["one"])])
     return table(["MB, PSS; functions", "separate", "image resident", "image paged out", "zram keeps", "saved, resident",
@@ -386,11 +399,11 @@ def space_table(space):
 
 def space_summary(space):
     lines = []
-    for name, arms in space.items():
+    for (name, state), arms in space.items():
         whole, cool = (arms[a][max(COUNTS)] for a in ("separate", "paged out"))
         gross = 100 * (1 - cool["pss"] / whole["pss"])
         net = 100 * (1 - (cool["pss"] + cool["zram"]) / whole["pss"])
-        lines.append(f"{name}: gross {gross:.1f}% ({'reached' if gross >= TARGETS['gross'] else 'missed'}), net "
+        lines.append(f"{name}, {state}: gross {gross:.1f}% ({'reached' if gross >= TARGETS['gross'] else 'missed'}), net "
                      f"{net:.1f}% ({'reached' if net >= TARGETS['net'] else 'missed'})")
     return f"Targets for ten functions: {TARGETS['gross']}% gross, {TARGETS['net']}% net of zram. " + "; ".join(lines) + "."
 
@@ -403,8 +416,9 @@ def report(times, space, skipped, rounds, loads):
     if skipped:
         parts.append("Not measured: " + "; ".join(f"{name} ({why})" for name, why in skipped.items()) + ".")
     if space:
-        parts += ["Space of N functions with the same dependencies, each after its first request: a process for each, "
-                  "or instances of one image (the image included):", space_table(space), space_summary(space)]
+        parts += ["Space of N functions with the same dependencies (ready: before their first request): a process for "
+                  "each, or instances of one image (the image included). Idle instances can be paged out as well, "
+                  "in every column; here they are resident.", space_table(space), space_summary(space)]
     return "\n\n".join([*parts, END])
 
 
@@ -463,7 +477,8 @@ def main():
     text = report(times, space, skipped, options.rounds, sorted(loads))
     print(text)
     (BUILD / "bench").mkdir(exist_ok=True)
-    (BUILD / "bench/zygote.json").write_text(json.dumps({"times": times, "space": space, "skipped": skipped}))
+    (BUILD / "bench/zygote.json").write_text(json.dumps(
+        {"times": times, "space": [[*key, arms] for key, arms in space.items()], "skipped": skipped}))
     if options.write:
         write(text)
 

@@ -2,6 +2,7 @@
 """Images for tests and benchmarks, and a client that speaks the wire protocol of hearth/zygote.h itself."""
 import array
 import errno
+import itertools
 import os
 import pathlib
 import signal
@@ -21,6 +22,7 @@ SET_IDS, NO_NEW_PRIVS, SET_ENV, SET_DIR = 1, 2, 4, 8
 WIRE = struct.Struct("12I")
 REPLY = struct.Struct("IIiiIIQ256s")
 PATIENCE = 20 * SLOW
+_serial = itertools.count(1)
 
 
 class Failed(Exception):
@@ -143,7 +145,7 @@ class Image:
     """A process that serves at self.path; its stderr goes to a file. Instances are children of this process."""
 
     def __init__(self, directory, argv=None, modules=(), cgroup=None, **options):
-        self.path = pathlib.Path(directory) / f"{id(self):x}.sock"
+        self.path = pathlib.Path(directory) / f"{next(_serial)}.sock"
         self.log = self.path.with_suffix(".log")
         argv = argv or [PYTHON, BOOTSTRAP, *modules]
         env = dict(os.environ, HEARTH_ZYGOTE_LIB=str(LIBRARY), PYTHONPATH=str(directory), **options.pop("env", {}))
