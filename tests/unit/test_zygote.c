@@ -3,6 +3,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -57,7 +59,7 @@ static int work(struct hearth_zygote_child *child, int hooked)
 	return HEARTH_ZYGOTE_EXIT;
 }
 
-static pid_t start_image(void)
+static pid_t start_image(void (*load)(void))
 {
 	int hooked = 0, fd = hearth_zygote_listen(path, error);
 	struct hearth_zygote_options options = {
@@ -71,6 +73,8 @@ static pid_t start_image(void)
 		int low = dup2(fd, 3);
 
 		close_range(4, ~0U, 0);
+		if (load)
+			load();
 		_exit(hearth_zygote_serve(low, &options, &child, error) == 1 ? work(&child, hooked)
 									     : 99);
 	}
@@ -109,7 +113,7 @@ static int reap(struct hearth_zygote_instance *instance)
 
 static void an_instance_is_a_child_here_and_ran_its_hook(void **state)
 {
-	pid_t image = start_image();
+	pid_t image = start_image(NULL);
 	struct hearth_zygote_info info;
 	struct hearth_zygote_instance instance;
 
@@ -128,7 +132,7 @@ static void an_instance_is_a_child_here_and_ran_its_hook(void **state)
 
 static void an_instance_that_fails_hangs_or_ends_is_told_apart(void **state)
 {
-	pid_t image = start_image();
+	pid_t image = start_image(NULL);
 	struct hearth_zygote_instance instance = ask("unknown");
 
 	(void)state;
@@ -151,7 +155,7 @@ static void what_the_client_cannot_send_is_refused_here(void **state)
 	struct hearth_zygote_request request = HEARTH_ZYGOTE_NONE;
 	struct hearth_zygote_instance instance;
 	char *argv[] = {NULL, NULL};
-	pid_t image = start_image();
+	pid_t image = start_image(NULL);
 
 	(void)state;
 	argv[0] = malloc(HEARTH_ZYGOTE_MAX_BYTES + 1);
@@ -177,14 +181,61 @@ static void what_the_client_cannot_send_is_refused_here(void **state)
 	assert_non_null(strstr(error, "no image listens there"));
 }
 
+static pthread_t pool;
+static sem_t work_for_pool;
+
+static void *wait_for_work(void *arg)
+{
+	while (sem_wait(&work_for_pool) < 0)
+		;
+	return arg;
+}
+
+static void stop_pool(void)
+{
+	sem_post(&work_for_pool);
+	pthread_join(pool, NULL);
+}
+
+static void load_pool(void)
+{
+	sem_init(&work_for_pool, 0, 0);
+	pthread_create(&pool, NULL, wait_for_work, NULL);
+}
+
+/* As OpenBLAS does. */
+static void load_pool_that_stops_at_forks(void)
+{
+	load_pool();
+	pthread_atfork(stop_pool, NULL, NULL);
+}
+
+static void a_pool_of_threads_stops_or_the_image_does_not_serve(void **state)
+{
+	struct hearth_zygote_info info;
+	pid_t image = start_image(load_pool_that_stops_at_forks);
+	int err =
+	    hearth_zygote_ready(hearth_zygote_connect(path, error), PATIENCE_MS, &info, error);
+
+	(void)state;
+	end_image(image);
+	assert_int_equal(err, 0);
+	assert_int_equal(info.threads, 1);
+	image = start_image(load_pool);
+	err = hearth_zygote_ready(hearth_zygote_connect(path, error), PATIENCE_MS, &info, error);
+	end_image(image);
+	assert_int_equal(err, -EBUSY);
+	assert_non_null(strstr(error, "2 threads"));
+}
+
 static void two_images_cannot_share_a_path(void **state)
 {
-	pid_t image = start_image();
+	pid_t image = start_image(NULL);
 
 	(void)state;
 	assert_int_equal(hearth_zygote_listen(path, error), -EADDRINUSE);
 	end_image(image);
-	end_image(start_image());
+	end_image(start_image(NULL));
 }
 
 /* Any cut and any changed byte of a good request is parsed or refused, within its bounds. */
@@ -224,6 +275,7 @@ int main(void)
 	    cmocka_unit_test(an_instance_is_a_child_here_and_ran_its_hook),
 	    cmocka_unit_test(an_instance_that_fails_hangs_or_ends_is_told_apart),
 	    cmocka_unit_test(what_the_client_cannot_send_is_refused_here),
+	    cmocka_unit_test(a_pool_of_threads_stops_or_the_image_does_not_serve),
 	    cmocka_unit_test(two_images_cannot_share_a_path),
 	    cmocka_unit_test(no_message_is_read_beyond_its_end),
 	};
