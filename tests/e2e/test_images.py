@@ -202,22 +202,20 @@ def test_instance_comes_from_the_image_into_its_cgroup():
 
 
 def test_status_and_modules_are_those_of_the_image_and_of_a_cold_start():
-    with Manager({"py": {}}) as m:
+    with Manager({"cold": {"modules": "broken"}, "image": {}}) as m:
+        m.ask(do="build", image="image")
         for source in "cold", "image":
-            if source == "image":
-                m.ask(do="build", image="py")
-            x = m.run("loaded.py")
+            x = m.run("loaded.py", image=source)
             assert (x.started["from"], x.line()) == (source, str(source == "image"))
             assert x.end() == {"exit": 0}
-            x = m.run("seven.py")
+            x = m.run("seven.py", image=source)
             assert (x.started["from"], x.end()) == (source, {"exit": 7})
-            x = m.run("handlers:nine", directory=str(m.directory))
+            x = m.run("handlers:nine", image=source, directory=str(m.directory))
             assert (x.started["from"], x.end()) == (source, {"exit": 9})
-            x = m.run("wait.py")
+            x = m.run("wait.py", image=source)
             assert x.line() == "up"
             signal.pidfd_send_signal(x.started["pidfd"], signal.SIGUSR1)
             assert x.end() == {"signal": signal.SIGUSR1}
-            m.ask(do="evict", image="py") if source == "image" else None
 
 
 def test_cgroup_of_the_caller_is_used_and_kept():
@@ -448,3 +446,56 @@ def test_bad_configurations_name_the_line():
             found = subprocess.run([BUILD / "hearth-images", "--check-config", "-c", m.config], capture_output=True,
                                    text=True)
             assert found.returncode == 1 and words in found.stderr and f"{m.config}:" in found.stderr, found.stderr
+
+
+def test_hearth_run_gives_stdio_environment_and_status():
+    with Manager({"py": {}}) as m:
+        def run(*words, **options):
+            return m.hearth("run", "--image", "py", "--function", "f", *words, cwd=m.directory, **options)
+
+        for state in "none", "resident":
+            if state == "resident":
+                built = m.hearth("image", "build", "py")
+                assert built.returncode == 0 and "resident" in built.stdout, built.stderr
+            assert m.show()["state"] == state
+            found = run("--", m.directory / "said.py", "--day", "today")
+            assert found.returncode == 0 and "['--day', 'today']" in found.stdout, found.stderr
+            assert run("handlers:nine").returncode == 9
+            assert run(m.directory / "wait.py", input="x").stdout == "up\n"
+            missing = run(m.directory / "nowhere.py")
+            assert missing.returncode == 125 and "nowhere.py" in missing.stderr
+            if state == "none":
+                m.wait_state("resident")
+                m.ask(do="evict", image="py")
+                m.wait_state("none")
+
+
+def test_hearth_run_hands_signals_on():
+    with Manager({"py": {}}) as m:
+        m.ask(do="build", image="py")
+        with subprocess.Popen([BUILD / "hearth", "run", "-m", m.socket, "-i", "py", "-f", "f", m.directory / "wait.py"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"up\n"
+            process.terminate()
+            assert process.wait(timeout=PATIENCE) == 128 + signal.SIGTERM
+        assert m.show()["running"] == 0
+
+
+def test_hearth_image_shows_builds_and_evicts():
+    with Manager({"py": {}, "broken": {"modules": "broken"}}) as m:
+        assert m.hearth("image", "build", "py").returncode == 0
+        failed = m.hearth("image", "build", "broken")
+        assert failed.returncode == 1 and "ValueError" in failed.stderr
+        listed = m.hearth("image", "ls")
+        assert listed.returncode == 0 and "resident" in listed.stdout and "ValueError" in listed.stdout
+        assert len(json.loads(m.hearth("image", "ls", "--json").stdout)["images"]) == 2
+        shown = m.hearth("image", "show", "py")
+        assert "tellme" in shown.stdout and f"{OWNER}/image/py" in shown.stdout
+        assert m.hearth("image", "evict", "py").returncode == 0
+        m.wait_state("none")
+        assert m.hearth("image", "evict", "py").returncode == 1
+        assert m.hearth("image", "dance").returncode == 2 and m.hearth("image", "show").returncode == 2
+        assert m.hearth("run", "-i", "py", "x.py").returncode == 2
+        m.stop()
+        gone = m.hearth("image", "ls")
+        assert gone.returncode == 1 and "hearth-images" in gone.stderr

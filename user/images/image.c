@@ -131,7 +131,7 @@ void image_kill(struct image *image)
 		cgroup_kill(image->cgroup_fd);
 }
 
-int image_evict(struct image *image)
+static int retire(struct image *image)
 {
 	if (image->children)
 		return -EBUSY;
@@ -140,6 +140,15 @@ int image_evict(struct image *image)
 	log_info("image %s: evicted", image->settings->name);
 	image_kill(image);
 	return 0;
+}
+
+int image_evict(struct image *image)
+{
+	int err = retire(image);
+
+	if (!err)
+		keep_forget(image);
+	return err;
 }
 
 /* ---- build */
@@ -376,7 +385,7 @@ static void step(struct image *image)
 			next = image->retry_ns;
 		}
 	} else if (!wanted && !image->children) {
-		image_evict(image);
+		retire(image);
 		return;
 	} else if (image->state == IMAGE_RESIDENT && !image->asking && !image->job) {
 		uint64_t freeze_ns = image->used_ns + image->settings->freeze_after_ns;

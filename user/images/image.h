@@ -21,7 +21,7 @@ void image_done(struct image *image);
  */
 int image_build(struct image *image, bool requested);
 
-/* End it. -EBUSY with children, -ENOENT if it is not there. */
+/* End it until it is used again. -EBUSY with children, -ENOENT if it is not there. */
 int image_evict(struct image *image);
 /* End it whoever it serves: the manager ends. */
 void image_kill(struct image *image);

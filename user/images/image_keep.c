@@ -142,6 +142,5 @@ void keep_budget(struct manager *m)
 
 	if (!m->settings->budget_bytes || total_bytes(m) <= m->settings->budget_bytes || !least)
 		return;
-	keep_forget(least);
 	image_evict(least);
 }
