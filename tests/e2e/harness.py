@@ -95,6 +95,7 @@ class World:
         for section, keys in (config or {}).items():
             self.config.setdefault(section, {}).update(keys)
         self.subtree.make("fn")
+        self.with_memory = "memory" in (config or {})
         self.agent = Hearthd(f"{NAME}-{number}", self.directory / "run", self.config, env)
         _open.append(self)
         if start:
@@ -160,10 +161,20 @@ class World:
 
     def serve(self, name, instance="1", **options):
         """A Server in an instance's cgroup, after the agent registered it."""
+        if self.with_memory:
+            self._delegate_memory(name)
         server = Server(self, name, instance, **options)
         if self.agent.process is not None:
             wait_for(lambda: self.instance(name, instance), 5, f"{name}/{instance} registered")
         return server
+
+    def _delegate_memory(self, name):
+        """Instances of the function get the memory controller, where there is one."""
+        self.subtree.make(f"fn/{name}")
+        if "memory" not in (self.subtree.root / "cgroup.controllers").read_text():
+            return
+        for path in (_base.path, self.subtree.path, self.subtree.path / "fn", self.subtree.path / "fn" / name):
+            (path / "cgroup.subtree_control").write_text("+memory")
 
     def close(self):
         if self not in _open:

@@ -24,10 +24,16 @@ def swap(size="2G"):
     except OSError as error:
         raise Skip(f"no zram device can be added: {error}") from None
     device = f"/dev/zram{number}"
+    _held.append(f"zram{number}")
     atexit.register(_remove, device, number)
     pathlib.Path(f"/sys/block/zram{number}/disksize").write_text(size)
     subprocess.run(["mkswap", "-q", device], check=True, timeout=20)
     subprocess.run(["swapon", "-p", "1000", device], check=True, timeout=20)
+
+
+def device():
+    """The name of the device, such as "zram1"."""
+    return _held[1]
 
 
 def _remove(device, number):

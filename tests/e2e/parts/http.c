@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -283,11 +284,15 @@ static int run_calm(struct conn *c, const struct request *r)
 static unsigned char *kept;
 static size_t kept_bytes;
 
-/* Keeps mb megabytes from now on, of text that compresses or, with random=1, of noise. */
+/*
+ * Keeps mb megabytes from now on, of text that compresses to nothing or, with
+ * random=1, of noise; with every=4, of one word of noise in four, as heaps are.
+ */
 static int run_keep(struct conn *c, const struct request *r)
 {
-	uint64_t x = 88172645463325252;
-	size_t i;
+	size_t period = (size_t)query_number(r, "every", 1) * sizeof(uint64_t), i;
+	bool noise = query_number(r, "random", 0);
+	uint64_t x = 88172645463325252, word;
 
 	free(kept);
 	kept_bytes = (size_t)query_number(r, "mb", 64) << 20;
@@ -298,24 +303,30 @@ static int run_keep(struct conn *c, const struct request *r)
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		if (!query_number(r, "random", 0))
+		if (!noise)
 			x &= 0xff00000000000000 | i; /* few values, many zeros */
-		memcpy(kept + i, &x, sizeof(x));
+		word = i % period ? i >> 12 : x;
+		memcpy(kept + i, &word, sizeof(word));
 	}
 	return answer(c, "kept\n");
 }
 
-/* Touches each page of the first share % of what it keeps; says how many us that took. */
+/*
+ * Touches the first share % of what it keeps, one byte in step (by default, of each
+ * page), and with write=0 only reads it; says how many us that took.
+ */
 static int run_touch(struct conn *c, const struct request *r)
 {
 	size_t end = kept_bytes / 100 * (size_t)query_number(r, "share", 100), i;
+	size_t step = (size_t)query_number(r, "step", 4096);
+	bool write = query_number(r, "write", 1);
 	struct timespec from, to;
 	unsigned int sum = 0;
 	char body[64];
 
 	clock_gettime(CLOCK_MONOTONIC, &from);
-	for (i = 0; i < end; i += 4096)
-		sum += kept[i]++;
+	for (i = 0; i < end; i += step)
+		sum += write ? kept[i]++ : kept[i];
 	clock_gettime(CLOCK_MONOTONIC, &to);
 	snprintf(body, sizeof(body), "%ld %u\n",
 		 (to.tv_sec - from.tv_sec) * 1000000 + (to.tv_nsec - from.tv_nsec) / 1000, sum);
