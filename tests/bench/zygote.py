@@ -11,6 +11,7 @@ them. --write renews the tables of docs/zygote.md. Nothing fails on a time.
 import argparse
 import contextlib
 import ctypes
+import errno
 import json
 import math
 import os
@@ -160,7 +161,8 @@ def page_out(pid):
         for low, high in areas:
             low, high = int(low, 16), int(high, 16)
             vector = Iovec(low, high - low)
-            if libc.syscall(PROCESS_MADVISE, pidfd, ctypes.byref(vector), ctypes.c_size_t(1), MADV_PAGEOUT, 0) < 0:
+            if libc.syscall(PROCESS_MADVISE, pidfd, ctypes.byref(vector), ctypes.c_size_t(1), MADV_PAGEOUT, 0) < 0 and \
+                    ctypes.get_errno() != errno.EINVAL:  # locked in memory
                 raise OSError(ctypes.get_errno(), f"process_madvise: {os.strerror(ctypes.get_errno())}")
     finally:
         os.close(pidfd)

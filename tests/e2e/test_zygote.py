@@ -239,12 +239,16 @@ def test_an_instance_nobody_waits_for_is_killed():
         os.close(writer)
 
 
-def test_a_signal_does_not_end_an_image():
+def test_a_signal_ends_neither_an_image_nor_its_connections():
     with place() as (directory, _), zygote.Image(directory, modules=["handlers"]) as image:
-        image.ready()
+        early = zygote.Conversation(image.path)
+        image.ready()  # it has accepted both by now
         for _ in range(3):
             image.process.send_signal(signal.SIGUSR1)
             assert image.fork(["handlers:status7"]).started().wait() == 7
+        early.send(zygote.wire(argc=1) + b"handlers:status7\0")
+        assert zygote.Instance(early, early.receive(zygote.FORKED)).started().wait() == 7
+        assert image.ready()["fds"] == 4
 
 
 @timeout(90)

@@ -115,8 +115,16 @@ static bool is_kept(int fd, const struct hearth_zygote_options *options)
 	return false;
 }
 
-static int check_fds(int listener, const struct hearth_zygote_options *options, unsigned *n_fds,
-		     char *error)
+static bool is_ours(int fd, const struct pollfd *ours, nfds_t n_ours)
+{
+	for (nfds_t i = 0; i < n_ours; i++)
+		if (ours[i].fd == fd)
+			return true;
+	return false;
+}
+
+static int check_fds(const struct pollfd *ours, nfds_t n_ours,
+		     const struct hearth_zygote_options *options, unsigned *n_fds, char *error)
 {
 	char target[64], what[96];
 	struct list strangers = {0};
@@ -132,7 +140,7 @@ static int check_fds(int listener, const struct hearth_zygote_options *options, 
 		if (entry->d_name[0] == '.' || fd == dirfd(dir))
 			continue;
 		++*n_fds;
-		if (fd < ZYGOTE_STDIO || fd == listener || is_kept(fd, options))
+		if (fd < ZYGOTE_STDIO || is_ours(fd, ours, n_ours) || is_kept(fd, options))
 			continue;
 		length = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
 		target[length > 0 ? length : 0] = '\0';
@@ -140,6 +148,7 @@ static int check_fds(int listener, const struct hearth_zygote_options *options, 
 		list_add(&strangers, what);
 	}
 	closedir(dir);
+	*n_fds -= (unsigned)n_ours - 1;
 	list_end(&strangers);
 	if (!strangers.count)
 		return 0;
@@ -149,13 +158,13 @@ static int check_fds(int listener, const struct hearth_zygote_options *options, 
 			   strangers.count, strangers.text);
 }
 
-int zygote_check(int listener, const struct hearth_zygote_options *options, unsigned *n_fds,
-		 char *error)
+int zygote_check(const struct pollfd *ours, nfds_t n_ours,
+		 const struct hearth_zygote_options *options, unsigned *n_fds, char *error)
 {
 	int err;
 
 	fflush(NULL); /* or every instance would write it again */
 	stop_pools();
 	err = check_threads(error);
-	return err ? err : check_fds(listener, options, n_fds, error);
+	return err ? err : check_fds(ours, n_ours, options, n_fds, error);
 }

@@ -56,7 +56,6 @@ int hearth_zygote_listen(const char *path, char *error)
 {
 	struct sockaddr_un address;
 	int err = 0, fd = hearth_zygote_connect(path, error);
-	mode_t mask;
 
 	if (fd >= 0) {
 		close(fd);
@@ -67,10 +66,9 @@ int hearth_zygote_listen(const char *path, char *error)
 	fd = open_socket(path, &address, error);
 	if (fd < 0)
 		return fd;
-	mask = umask(0177);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
+	if (fchmod(fd, 0600) < 0 || /* bind() takes it over, without the umask */
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0)
 		err = errno;
-	umask(mask);
 	if (!err)
 		return fd;
 	close(fd);

@@ -7,6 +7,8 @@
 #ifndef HEARTH_ZYGOTE_INTERNAL_H
 #define HEARTH_ZYGOTE_INTERNAL_H
 
+#include <poll.h>
+
 #include "hearth/zygote.h"
 
 #define ZYGOTE_STDIO   3
@@ -39,9 +41,12 @@ ssize_t zygote_receive(int conn, void *data, size_t size, int *fds, int *n_fds, 
 int zygote_parse(const char *data, size_t size, struct zygote_job *job, char *error);
 void zygote_close_fds(struct zygote_job *job);
 
-/* ---- check.c: what keeps an image from forking. -EBUSY with the reason. */
-int zygote_check(int listener, const struct hearth_zygote_options *options, unsigned *n_fds,
-		 char *error);
+/*
+ * ---- check.c: what keeps an image from forking. -EBUSY with the reason. ours: the listening
+ * socket and connections; *n_fds are the image's descriptors without connections.
+ */
+int zygote_check(const struct pollfd *ours, nfds_t n_ours,
+		 const struct hearth_zygote_options *options, unsigned *n_fds, char *error);
 
 /* ---- fork.c: 0 in the instance, its pid in the image */
 pid_t zygote_fork(const struct zygote_job *job, int *pidfd, char *error);

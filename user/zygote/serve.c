@@ -177,11 +177,15 @@ static int serve_connection(struct image *image, int conn, struct hearth_zygote_
 
 static void refuse_all(struct image *image, const char *why)
 {
-	while (take_connection(image) == 0) {
-		zygote_reply_failure(image->polls[1].fd, EBUSY, 0, why);
-		close(image->polls[1].fd);
-		image->n = 1;
-	}
+	do {
+		while (image->n > 1) {
+			int conn = image->polls[1].fd;
+
+			forget(image, 1);
+			zygote_reply_failure(conn, EBUSY, 0, why);
+			close(conn);
+		}
+	} while (take_connection(image) == 0);
 }
 
 static int serve_round(struct image *image, struct hearth_zygote_child *out, char *error)
@@ -230,26 +234,27 @@ int hearth_zygote_serve(int fd, const struct hearth_zygote_options *options,
 			struct hearth_zygote_child *out, char *error)
 {
 	static const struct hearth_zygote_options defaults = {.owner = (uid_t)-1};
-	static uint64_t forks; /* over calls that a signal ended */
-	struct image image = {.options = options ? options : &defaults, .forks = forks, .n = 1};
+	static struct image image; /* a signal ends the call, but no connection */
 	char why[HEARTH_ZYGOTE_ERROR] = "";
 	int flags, err;
 
+	image.options = options ? options : &defaults;
 	image.polls[0] = (struct pollfd){.fd = fd, .events = POLLIN};
+	if (!image.n)
+		image.n = 1;
 	fill_stdio();
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return zygote_fail(error, errno, "listening socket: %s", strerror(errno));
-	err = zygote_check(fd, image.options, &image.n_fds, why);
+	err = zygote_check(image.polls, image.n, image.options, &image.n_fds, why);
 	if (err)
 		refuse_all(&image, why);
 	while (!err)
 		err = serve_round(&image, out, why);
-	if (err == 1)
+	if (err == 1) {
+		image = (struct image){0}; /* the instance has closed them, and may serve itself */
 		return 1;
-	for (nfds_t i = 1; i < image.n; i++)
-		close(image.polls[i].fd);
-	forks = image.forks;
+	}
 	return zygote_fail(error, -err, "%s", why);
 }
 
