@@ -254,9 +254,9 @@ static void costs_are_changed_by_name_and_checked(void **state)
 	assert_int_equal(images_costs_parse("image=200,cold=1500,seed=7", &c, err, sizeof(err)), 0);
 	assert_true(c.image_mb == 200 && c.cold_s == 1.5 && c.seed == 7);
 	assert_true(c.alone_mb == images_costs.alone_mb);
-	static const char *const wrong[] = {
-	    "",       "image",    "image=",     "image=x",  "image=-1",
-	    "imag=3", "image=3,", "image=1e99", "image=nan"};
+	static const char *const wrong[] = {"",          "image",    "image=",   "image=x",
+					    "image=-1",  "imag=3",   "image=3,", "image=1e99",
+					    "image=nan", "private=0"};
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
 		assert_int_equal(images_costs_parse(wrong[i], &c, err, sizeof(err)), -EINVAL);
 		assert_non_null(strstr(err, "accepted: alone, private, image"));
@@ -272,7 +272,7 @@ static void what_a_start_is_worth_goes_by_memory_and_by_what_is_saved(void **sta
 	assert_true(images_worth_s(&c, 60, false) == 60 * (100 / 10.0) * (1 / 4.0));
 	c.paged_fork_s = 9; /* images are good for nothing */
 	assert_true(images_worth_s(&c, 60, true) > 0 && images_worth_s(&c, 60, true) < 1);
-	c.cold_s = c.paged_mb = 0;
+	c.cold_s = 0;
 	assert_true(isfinite(images_worth_s(&c, 60, true)));
 }
 

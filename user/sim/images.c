@@ -12,7 +12,7 @@
 #include "trace/units.h"
 
 #define COST_MAX  1e9
-#define LEAST     1e-3 /* of megabytes and seconds that are divided by */
+#define LEAST     1e-3 /* of what is divided by, here and in rankers */
 #define WORTH_MAX 1000 /* as long as that is for ever in a trace */
 
 /*
@@ -34,11 +34,12 @@ static const struct cost_key {
 	const char *name;
 	size_t at;
 	double unit;
+	double least;
 } cost_keys[] = {
-    {"alone", offsetof(struct image_costs, alone_mb), 1},
-    {"private", offsetof(struct image_costs, private_mb), 1},
-    {"image", offsetof(struct image_costs, image_mb), 1},
-    {"paged", offsetof(struct image_costs, paged_mb), 1},
+    {"alone", offsetof(struct image_costs, alone_mb), 1, LEAST},
+    {"private", offsetof(struct image_costs, private_mb), 1, LEAST},
+    {"image", offsetof(struct image_costs, image_mb), 1, LEAST},
+    {"paged", offsetof(struct image_costs, paged_mb), 1, LEAST},
     {"cold", offsetof(struct image_costs, cold_s), 1e-3},
     {"fork", offsetof(struct image_costs, fork_s), 1e-3},
     {"paged-fork", offsetof(struct image_costs, paged_fork_s), 1e-3},
@@ -67,12 +68,14 @@ int images_costs_parse(const char *text, struct image_costs *costs, char *err, s
 
 		if (key && p[len] == '=')
 			v = strtod(number, &end);
-		if (!end || end == number || (*end && *end != ',') || !(v >= 0 && v <= COST_MAX)) {
-			snprintf(err, err_size,
-				 "\"%s\"; accepted: alone, private, image, paged (MB), cold, "
-				 "fork, paged-fork (ms), page-after (s), seed, each =NUMBER, with "
-				 "commas between",
-				 text);
+		if (!end || end == number || (*end && *end != ',') ||
+		    !(v >= key->least && v <= COST_MAX)) {
+			snprintf(
+			    err, err_size,
+			    "\"%s\"; accepted: alone, private, image, paged (MB, above 0), cold, "
+			    "fork, paged-fork (ms), page-after (s), seed, each =NUMBER, with "
+			    "commas between",
+			    text);
 			return -EINVAL;
 		}
 		*(double *)((char *)costs + key->at) = v * key->unit;
@@ -84,7 +87,7 @@ int images_costs_parse(const char *text, struct image_costs *costs, char *err, s
 
 double images_worth_s(const struct image_costs *c, double cold_cost_s, bool image)
 {
-	double mem_mb = fmax(image ? c->paged_mb : c->private_mb, LEAST);
+	double mem_mb = image ? c->paged_mb : c->private_mb;
 	double saved_s = image ? c->cold_s - c->paged_fork_s : c->paged_fork_s;
 
 	double factor = c->alone_mb / mem_mb * saved_s / fmax(c->cold_s, LEAST);
