@@ -18,8 +18,8 @@ TIMEOUT_S = 60
 
 
 class Function:
-    def __init__(self, node, name, megabytes, seconds):
-        self.node, self.name, self.megabytes, self.seconds = node, name, megabytes, seconds
+    def __init__(self, node, name, *arguments):
+        self.node, self.name, self.arguments = node, name, [str(a) for a in arguments]
         self.instance = None
         self.serial = 0
 
@@ -41,6 +41,8 @@ class Function:
 
 
 class Instance:
+    """Threads make and bury the process: under load both take long, and requests must not wait for that."""
+
     def __init__(self, function):
         function.serial += 1
         function.node.starts += 1
@@ -49,32 +51,37 @@ class Instance:
         self.port, self.dead = loop.create_future(), loop.create_future()
         self.requests = 0
         self.relative = f"fn/{function.name}/{function.serial}"
-        cgroup = function.node.subtree.make(self.relative)
-        self.process = subprocess.Popen(
-            ["/usr/bin/python3", "-I", "-S", PROGRAM, cgroup, str(function.megabytes), str(function.seconds)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, close_fds=False)
-        loop.add_reader(self.process.stdout, self.on_output)
+        self.process = None
+        self.life = asyncio.create_task(self.live())
 
-    def on_output(self):
-        words = os.read(self.process.stdout.fileno(), 100).split()
-        if words:
-            self.port.set_result(int(words[1]))
-            return
-        node = self.function.node
-        asyncio.get_running_loop().remove_reader(self.process.stdout)
+    def spawn(self):
+        cgroup = self.function.node.subtree.make(self.relative)
+        self.process = subprocess.Popen(["/usr/bin/python3", "-I", "-S", PROGRAM, cgroup, *self.function.arguments],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+    def bury(self):
         self.process.stdout.close()
         self.process.wait()
-        self.dead.set_result(True)
-        if not self.port.done():
-            self.port.set_result(0)
-        if self.function.instance is self:
-            self.function.instance = None
-        node.ended += 1
-        node.unused += self.requests == 0
         try:
-            (node.subtree.path / self.relative).rmdir()
+            (self.function.node.subtree.path / self.relative).rmdir()
         except OSError:
             pass  # closing the subtree takes it
+
+    async def live(self):
+        node = self.function.node
+        await asyncio.to_thread(self.spawn)
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(self.process.stdout.fileno()), "rb", 0))
+        words = (await reader.readline()).split()
+        self.port.set_result(int(words[1]) if words else 0)
+        await reader.read()  # until it ends
+        if self.function.instance is self:
+            self.function.instance = None
+        self.dead.set_result(True)
+        node.ended += 1
+        node.unused += self.requests == 0
+        await asyncio.to_thread(self.bury)
 
 
 class Node:
@@ -149,7 +156,7 @@ class Node:
         finally:
             self.subtree.close()
             for function in self.functions.values():
-                if function.instance:
+                if function.instance and function.instance.process:
                     function.instance.process.wait()
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""live.py CGROUP MEGABYTES SECONDS: a function that keeps memory, for demo/live.
+"""live.py CGROUP MEGABYTES SECONDS NOISE: a function that keeps memory, for demo/live.
 
 It enters the cgroup, builds its data and says "ready PORT". A request touches
 half of the data and then waits for SECONDS, as a call to a database would.
+NOISE is the share of each page that does not compress; the rest is text.
 Imports little: on a small host its start should be cheap.
 """
 import _thread
@@ -12,14 +13,13 @@ import time
 from _socket import AF_INET, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, socket
 
 PAGE = 4096
-NOISE = PAGE // 3   # the rest of a page is text: compresses to about half
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"
 
 
-def build(megabytes):
-    text = (b"a row of some table, as it might be kept; " * 100)[:PAGE - NOISE]
-    page = os.urandom(NOISE) + text
-    return [bytearray(os.urandom(NOISE) + page[NOISE:]) for _ in range(int(megabytes * (1 << 20)) // PAGE)]
+def build(megabytes, noise):
+    size = int(noise * PAGE)
+    text = (b"a row of some table, as it might be kept; " * 100)[:PAGE - size]
+    return [bytearray(os.urandom(size) + text) for _ in range(int(megabytes * (1 << 20)) // PAGE)]
 
 
 def serve(fd, pages, seconds):
@@ -41,7 +41,8 @@ def serve(fd, pages, seconds):
 def main():
     with open(sys.argv[1] + "/cgroup.procs", "w") as procs:
         procs.write("0")
-    pages, seconds = build(float(sys.argv[2])), float(sys.argv[3])
+    seconds, noise = float(sys.argv[3]), float(sys.argv[4])
+    pages = build(float(sys.argv[2]), noise)
     listener = socket(AF_INET, SOCK_STREAM)
     listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
