@@ -387,11 +387,13 @@ def test_killed_manager_leaves_instances_running_and_nothing_frozen():
         m.wait_state("frozen")
         assert x.line() == "up"
         image = m.subtree.path / f"{OWNER}/image/py"
+        mine = [m.subtree.make(path) for path in ("image/mine", f"{OWNER}/mine", "other")]
         m.stop(signal.SIGKILL)
         wait_for(lambda: "populated 0" in (image / "cgroup.events").read_text(), 5, "its image ended")
         os.kill(x.started["pid"], 0)
         m.start()
         assert not image.exists() and m.show()["state"] == "none"
+        assert all(path.exists() for path in mine), "others' cgroups are left alone"
         os.kill(x.started["pid"], 0)
         os.close(x.stdin)
         wait_for(lambda: "populated 0" in (m.subtree.path / x.started["cgroup"].split("/", 1)[1] / "cgroup.events")

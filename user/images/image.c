@@ -261,7 +261,6 @@ static void become_ready(struct image *image)
 	image->state = IMAGE_RESIDENT;
 	image->used_ns = now_ns();
 	image->build_took_ns = image->used_ns - image->begun_ns;
-	image->backoff_ns = 0;
 	log_info("image %s: built in %" PRIu64 " ms", image->settings->name,
 		 image->build_took_ns / NSEC_PER_MSEC);
 	if (!image->busy && (image->requested || !image->idle_since_ns))
@@ -311,6 +310,7 @@ void image_started(struct image *image, bool asked, bool forked, uint64_t took_n
 	image->used_ns = now_ns();
 	if (forked) {
 		image->forks++;
+		image->backoff_ns = 0; /* one that dies before it is of use is built less often */
 		image->fork_took_ns = took_ns;
 	} else {
 		image->cold++;

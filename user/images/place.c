@@ -67,6 +67,7 @@ void place_remove(struct manager *m, const char *path)
 }
 
 struct sweep {
+	size_t own; /* bytes of the manager's own path */
 	char *paths[SWEEP_MAX];
 	size_t n;
 };
@@ -74,10 +75,17 @@ struct sweep {
 static int on_cgroup(int fd, uint64_t id, const char *path, void *arg)
 {
 	struct sweep *sweep = arg;
+	int image = 0, instance = 0;
 
 	(void)id;
+	if (strlen(path) <= sweep->own)
+		return 0;
+	sscanf(path + sweep->own, "/%*u/image%n", &image);
+	sscanf(path + sweep->own, "/%*u/fn%n", &instance);
+	if (!image && !instance)
+		return 0; /* of an owner as a whole, or somebody else's */
 	/* a manager that was killed took its images along; what they had started may be left */
-	if (strstr(path, "/image/")) {
+	if (image) {
 		cgroup_freeze_write(fd, false);
 		cgroup_kill(fd);
 	}
@@ -89,13 +97,16 @@ static int on_cgroup(int fd, uint64_t id, const char *path, void *arg)
 void place_sweep(struct manager *m)
 {
 	_cleanup_free_ struct sweep *sweep = calloc(1, sizeof(*sweep));
-	int err = sweep ? cgroup_walk(m->root_fd, m->settings->cgroup, on_cgroup, sweep) : -ENOMEM;
+	int err = -ENOMEM;
 
+	if (sweep) {
+		sweep->own = strlen(m->settings->cgroup);
+		err = cgroup_walk(m->root_fd, m->settings->cgroup, on_cgroup, sweep);
+	}
 	if (err && err != -ENOENT)
 		log_warn("%s: %s", m->settings->cgroup, strerror(-err));
 	for (size_t i = sweep ? sweep->n : 0; i-- > 0;) {
-		if (strlen(sweep->paths[i]) > strlen(m->settings->cgroup))
-			unlinkat(m->root_fd, sweep->paths[i], AT_REMOVEDIR);
+		unlinkat(m->root_fd, sweep->paths[i], AT_REMOVEDIR);
 		free(sweep->paths[i]);
 	}
 }
