@@ -228,6 +228,16 @@ def test_cgroup_of_the_caller_is_used_and_kept():
         assert x.end() == {"exit": 0} and mine.exists()
 
 
+def test_cgroup_that_the_owner_may_not_enter_is_entered_cold():
+    with Manager({"py": {}}) as m:
+        m.ask(do="build", image="py")
+        x = m.run("said.py", cgroup=m.subtree.make("foreign"))
+        assert x.started["from"] == "cold" and "delegate" in x.started["why"]
+        uid, cgroup, _ = x.line().split(" ", 2)
+        assert int(uid) == OWNER and cgroup.endswith("/foreign")
+        assert x.end() == {"exit": 0} and m.show()["children"] == 0
+
+
 def test_starts_cold_while_the_image_is_built():
     with Manager({"py": {"modules": "slow"}}) as m:
         pending = m.call(do="build", image="py")
