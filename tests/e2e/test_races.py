@@ -115,6 +115,7 @@ def test_request_before_the_kill_wins(world):
     """on_evict takes a second: the request that comes meanwhile is served, and by the same processes."""
     server = world.serve("hooked")
     pids = server.pids()
+    assert request(server) == "hello"
     for _ in range(3):
         world.wait_tier("hooked", "frozen", seconds=20)
         assert request(server) == "hello"
@@ -135,7 +136,7 @@ def test_request_at_the_moment_of_the_kill_is_served_or_finds_nobody(world):
         world.wait_tier(name, "frozen")
         killer = threading.Thread(target=world.agent.cli, args=("evict", name), kwargs={"check": False})
         killer.start()
-        time.sleep(0.002 * i)
+        time.sleep(0.01 * i)
         try:
             outcomes["served"] += request(server) == "hello"
         except (ConnectionError, AssertionError):
