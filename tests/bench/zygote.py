@@ -272,6 +272,8 @@ def compressed(place):
     place.freeze(True)
     after = zram_holds()
     place.thaw()
+    if after[0] <= before[0]:
+        sys.exit("bench-zygote: nothing went to zram; did somebody turn the swap off?")
     return (after[1] - before[1]) / (after[0] - before[0])
 
 
