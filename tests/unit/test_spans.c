@@ -255,7 +255,7 @@ static void nothing_is_ever_silently_missing(void **state)
 
 static void memory_is_that_of_all_instances(void **state)
 {
-	char folder[] = "/tmp/hearth-spans.XXXXXX", path[64];
+	char folder[] = "/tmp/hearth-spans.XXXXXX", path[64], swap[64];
 	struct instance a = {.fn = &fn}, b = {.fn = &fn, .fd = -1};
 	const struct span *s;
 
@@ -263,6 +263,8 @@ static void memory_is_that_of_all_instances(void **state)
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/memory.current", folder);
 	assert_int_equal(write_atomic(path, "5000\n", 5, 0600), 0);
+	snprintf(swap, sizeof(swap), "%s/memory.swap.current", folder);
+	assert_int_equal(write_atomic(swap, "0\n", 2, 0600), 0);
 	a.fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	b.fd = dup(a.fd);
 	a.next = &b;
@@ -280,6 +282,7 @@ static void memory_is_that_of_all_instances(void **state)
 	close(a.fd);
 	close(b.fd);
 	unlink(path);
+	unlink(swap);
 	rmdir(folder);
 }
 
