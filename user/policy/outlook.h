@@ -27,7 +27,7 @@ struct outlook_weights {
 
 /* The population, from a prior; of gaps of at least a minute. */
 struct outlook_prior {
-	uint32_t mark; /* differs between tables that differ */
+	uint32_t mark;                  /* differs between tables that differ */
 	float same;                     /* probability of another arrival in the same minute */
 	float p[OUTLOOK_BINS];          /* of this gap */
 	float longer[OUTLOOK_BINS + 1]; /* of this gap or a longer one */
