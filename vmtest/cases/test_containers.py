@@ -44,7 +44,7 @@ def rootfs():
     """An empty root; the host's folders are mounted into it."""
     with tempfile.TemporaryDirectory(dir="/run") as root:
         for folder in (*MOUNTS, "/proc", "/sys", "/dev", "/tmp"):
-            (pathlib.Path(root) / folder[1:]).mkdir(parents=True)
+            (pathlib.Path(root) / folder[1:]).mkdir(parents=True, exist_ok=True)  # one may hold another
         for link in LINKS:
             if os.path.islink(f"/{link}"):
                 os.symlink(os.readlink(f"/{link}"), f"{root}/{link}")
