@@ -30,6 +30,7 @@
 #include "agent/reclaim_internal.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
+#include "lib/memory_high.h"
 #include "lib/swap.h"
 #include "lib/util.h"
 
@@ -271,12 +272,12 @@ static void a_limit_that_a_crash_left_low_is_put_back(void **state)
 {
 	(void)state;
 	put("memory.high", "4096\n");
-	assert_int_equal(reclaim_recover(dir), 0);
+	assert_int_equal(memory_high_recover(dir), 0);
 	assert_content("memory.high", "4096\n");
 	assert_int_equal(fsetxattr(dir, "trusted.hearth.memory.high", "max\n", 4, 0), 0);
-	assert_int_equal(reclaim_recover(dir), 1);
+	assert_int_equal(memory_high_recover(dir), 1);
 	assert_content("memory.high", "max\n\n"); /* a made-up file is not truncated */
-	assert_int_equal(reclaim_recover(dir), 0);
+	assert_int_equal(memory_high_recover(dir), 0);
 }
 
 /* ---- real processes and a real zram */

@@ -12,6 +12,7 @@
 #include "agent/guard_table.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
+#include "lib/memory_high.h"
 #include "lib/util.h"
 
 /* Tasks leave the freezer in well under a millisecond unless the CPUs are starved. */
@@ -135,6 +136,8 @@ static enum outcome thaw_cgroup(int cgroot_fd, uint64_t cgid, struct guard_thaw 
 	_cleanup_close_ int fd = cgroup_open_by_id(cgroot_fd, cgid);
 	int rc = fd < 0 ? fd : cgroup_read_freeze(fd);
 
+	if (fd >= 0)
+		memory_high_recover(fd); /* hearthd may have died while it squeezed */
 	if (rc == 1) {
 		rc = cgroup_freeze_write(fd, false);
 		r->thawed += rc == 0;

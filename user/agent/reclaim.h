@@ -8,7 +8,7 @@
  *
  * Invariant: before each batch the cgroup is seen frozen and not cancelled; at
  * most one batch runs on after either changes. memory.swap.max is never
- * changed, memory.high only between a note and its removal (reclaim_recover).
+ * changed, memory.high only between a note and its removal (lib/memory_high.h).
  */
 #ifndef HEARTH_RECLAIM_H
 #define HEARTH_RECLAIM_H
@@ -63,12 +63,5 @@ struct reclaim_result {
  */
 int reclaim_run(int dirfd, uint64_t cgid, const struct reclaim_options *options,
 		struct reclaim_result *out);
-
-/*
- * Method 3 notes the former memory.high in an attribute of the cgroup before it
- * lowers it. If hearthd dies in between, the function would stay throttled: so
- * call this for every cgroup at its registration. 1: restored, 0: no note, or -errno.
- */
-int reclaim_recover(int dirfd);
 
 #endif

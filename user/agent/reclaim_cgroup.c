@@ -9,12 +9,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/xattr.h>
 
 #include "agent/reclaim_internal.h"
+#include "lib/memory_high.h"
 #include "lib/util.h"
-
-#define NOTE "trusted.hearth.memory.high" /* the value to put back */
 
 struct level {
 	uint64_t current_bytes;
@@ -26,16 +24,6 @@ static int read_level(int dirfd, struct level *l)
 	int rc = memory_current(dirfd, &l->current_bytes);
 
 	return rc < 0 ? rc : memory_swapped(dirfd, &l->swapped_bytes);
-}
-
-/* One write that a signal may end early: -EINTR, and the next look at cancel decides. */
-static int write_once(int dirfd, const char *file, const char *text)
-{
-	_cleanup_close_ int fd = openat(dirfd, file, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
 }
 
 /* Make the kernel reclaim so many bytes: the two methods differ in this alone. */
@@ -84,14 +72,14 @@ static int ask_reclaim(struct reclaim_job *job, const struct level *now, uint64_
 	(void)now;
 	snprintf(text, sizeof(text), "%" PRIu64 "%s", bytes,
 		 job->options->swap ? "" : " swappiness=0");
-	return write_once(job->dirfd, "memory.reclaim", text);
+	return write_once_at(job->dirfd, "memory.reclaim", text);
 }
 
 int reclaim_by_cgroup(struct reclaim_job *job)
 {
 	/* Nothing to reclaim, so nothing happens: but only if the syntax is known. */
-	int rc =
-	    write_once(job->dirfd, "memory.reclaim", job->options->swap ? "0" : "0 swappiness=0");
+	int rc = write_once_at(job->dirfd, "memory.reclaim",
+			       job->options->swap ? "0" : "0 swappiness=0");
 
 	if (rc == -ENODEV)
 		return -ENOENT;
@@ -100,36 +88,9 @@ int reclaim_by_cgroup(struct reclaim_job *job)
 
 /* ---- memory.high */
 
-int reclaim_recover(int dirfd)
-{
-	char text[32];
-	ssize_t n = fgetxattr(dirfd, NOTE, text, sizeof(text) - 1);
-	int rc;
-
-	if (n < 0)
-		return errno == ENODATA || errno == EOPNOTSUPP ? 0 : -errno;
-	text[n] = '\0';
-	rc = write_file_at(dirfd, "memory.high", text);
-	if (rc < 0)
-		return rc;
-	return fremovexattr(dirfd, NOTE) < 0 ? -errno : 1;
-}
-
-/* The value goes back before anything else happens, whatever became of the batch. */
 static int squeeze(struct reclaim_job *job, const struct level *now, uint64_t bytes)
 {
-	char high[32], lower[32];
-	ssize_t n = read_file_at(job->dirfd, "memory.high", high, sizeof(high));
-	int rc, back;
-
-	if (n < 0)
-		return (int)n;
-	if (fsetxattr(job->dirfd, NOTE, high, (size_t)n, XATTR_CREATE) < 0)
-		return -errno;
-	snprintf(lower, sizeof(lower), "%" PRIu64, difference(now->current_bytes, bytes));
-	rc = write_once(job->dirfd, "memory.high", lower);
-	back = reclaim_recover(job->dirfd);
-	return back < 0 ? back : rc;
+	return memory_high_squeeze(job->dirfd, difference(now->current_bytes, bytes));
 }
 
 int reclaim_by_squeeze(struct reclaim_job *job)
@@ -138,7 +99,7 @@ int reclaim_by_squeeze(struct reclaim_job *job)
 
 	if (!job->options->swap)
 		return -EOPNOTSUPP; /* it cannot be told to leave anonymous memory */
-	rc = reclaim_recover(job->dirfd);
+	rc = memory_high_recover(job->dirfd);
 	if (rc < 0 || faccessat(job->dirfd, "memory.high", W_OK, 0) < 0)
 		return -EOPNOTSUPP;
 	return run_batches(job, squeeze);

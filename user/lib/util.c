@@ -58,6 +58,15 @@ int write_file_at(int dirfd, const char *path, const char *str)
 	return write_all(fd, str, strlen(str));
 }
 
+int write_once_at(int dirfd, const char *path, const char *str)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, str, strlen(str)) < 0 ? -errno : 0;
+}
+
 static int open_folder_of(const char *path)
 {
 	char dir[PATH_MAX];

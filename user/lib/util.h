@@ -94,6 +94,9 @@ ssize_t read_file_at(int dirfd, const char *path, char *buf, size_t size);
 /* Write str in one write(2) to an existing file (kernel files want exactly one). */
 int write_file_at(int dirfd, const char *path, const char *str);
 
+/* The same, and a signal ends it: -EINTR. */
+int write_once_at(int dirfd, const char *path, const char *str);
+
 /*
  * Replace path so that a reader or a crash sees the old or the new content,
  * never a mix: PATH.tmp, fsync, rename, fsync of the folder. One writer per path.
