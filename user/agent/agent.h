@@ -105,7 +105,7 @@ void engine_function_event(struct agent *a, const struct hearth_event *ev);
 void engine_woken(struct agent *a, const struct wake_note *note);
 void engine_inotify(struct agent *a);
 void engine_populated(struct instance *inst, bool populated, void *agent);
-void engine_replan(struct agent *a, struct instance *inst);
+void engine_replan(struct instance *inst);
 void engine_check_locks(struct agent *a);
 /* Of functions with shadow policies, which are charged for it. */
 void engine_look_at_memory(struct agent *a);

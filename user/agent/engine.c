@@ -203,7 +203,7 @@ static void step_frozen(struct agent *a, struct instance *inst, uint64_t now)
 		again = evict_move(a, inst, "asked for by hand");
 		return act_state(a->act, inst->slot) == ACT_FROZEN
 			   ? engine_plan_next(inst, again, "evict", "asked for by hand")
-			   : engine_replan(a, inst);
+			   : engine_replan(inst);
 	}
 	if (inst->manual)
 		return engine_plan_next(inst, UINT64_MAX, "none",
@@ -214,12 +214,12 @@ static void step_frozen(struct agent *a, struct instance *inst, uint64_t now)
 			    !engine_manages(a, inst) ? "no longer managed"
 			    : kept                   ? "min_warm keeps it warm"
 						     : "its window opened");
-		return engine_replan(a, inst);
+		return engine_replan(inst);
 	}
 	again =
 	    p.rung == HEARTH_GONE ? evict_move(a, inst, p.reason) : paging_move(a, inst, p.rung);
 	if (act_state(a->act, inst->slot) != ACT_FROZEN)
-		return engine_replan(a, inst);
+		return engine_replan(inst);
 	if (again < p.until_ns)
 		return engine_plan_next(inst, again, "hold", "looking at its memory again");
 	plan_step(inst, &p);
@@ -331,9 +331,8 @@ static void step(uv_timer_t *timer)
 	}
 }
 
-void engine_replan(struct agent *a, struct instance *inst)
+void engine_replan(struct instance *inst)
 {
-	(void)a;
 	engine_plan_next(inst, now_ns(), "hold", "being looked at");
 }
 
@@ -342,7 +341,7 @@ void engine_replan_all(struct agent *a)
 	struct instance *inst, *tmp, *all = registry_instances(a->registry);
 
 	HASH_ITER (hh, all, inst, tmp)
-		engine_replan(a, inst);
+		engine_replan(inst);
 }
 
 /* ---- by hand, and all at once */
@@ -354,7 +353,7 @@ int engine_freeze_now(struct agent *a, struct instance *inst, char *why, size_t 
 
 	if (act_state(a->act, inst->slot) == ACT_FROZEN) {
 		inst->manual = true;
-		engine_replan(a, inst);
+		engine_replan(inst);
 		return 0;
 	}
 	if (act_state(a->act, inst->slot) == ACT_FOREIGN) {
@@ -372,7 +371,7 @@ int engine_freeze_now(struct agent *a, struct instance *inst, char *why, size_t 
 		return err;
 	}
 	inst->manual = true;
-	engine_replan(a, inst);
+	engine_replan(inst);
 	return 0;
 }
 
@@ -405,11 +404,12 @@ int engine_evict_now(struct agent *a, struct instance *inst, char *why, size_t s
 
 int engine_prewarm_now(struct agent *a, struct instance *inst, char *why, size_t size)
 {
-	if (act_state(a->act, inst->slot) != ACT_FROZEN)
+	if (act_state(a->act, inst->slot) != ACT_FROZEN ||
+	    !(inst->paging.out || inst->paging.going))
 		return 0; /* it is resident */
 	if (paging_move(a, inst, HEARTH_FROZEN) == UINT64_MAX) {
 		inst->manual = true; /* its plan would page it out again */
-		engine_replan(a, inst);
+		engine_replan(inst);
 		return 0;
 	}
 	snprintf(why, size, "another job of it has not ended");
@@ -420,7 +420,7 @@ int engine_thaw_now(struct agent *a, struct instance *inst, const char *reason)
 {
 	int err = engine_thaw(a, inst, JOURNAL_BY_API, reason);
 
-	engine_replan(a, inst);
+	engine_replan(inst);
 	return err == -EALREADY ? 0 : err;
 }
 
@@ -438,6 +438,6 @@ void engine_thaw_all(struct agent *a, const char *reason, bool resync)
 		} else {
 			engine_thaw(a, inst, JOURNAL_BY_ENGINE, reason);
 		}
-		engine_replan(a, inst);
+		engine_replan(inst);
 	}
 }

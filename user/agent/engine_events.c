@@ -13,6 +13,7 @@
 #include "lib/cgroup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/memory_high.h"
 #include "lib/util.h"
 
 /* An instance made ahead of its first request says nothing of how long a start takes. */
@@ -28,7 +29,7 @@ void engine_appeared(struct instance *inst, void *arg)
 	uv_timer_init(&a->loop, &inst->timer);
 	inst->rank.since_s = ns_to_s(now_ns()); /* young, for all we know */
 	inst->rank.last_s = ns_to_s(a->maps->instances[inst->slot].last_begin_ns);
-	reclaim_recover(inst->fd); /* of a hearthd that died in the middle of a squeeze */
+	memory_high_recover(inst->fd); /* of a hearthd that died in the middle of a squeeze */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.freeze", inst->fd);
 	inst->watch = inotify_add_watch(a->inotify_fd, path, IN_MODIFY);
 	if (inst->watch < 0)
@@ -44,9 +45,9 @@ void engine_appeared(struct instance *inst, void *arg)
 	if (inst->outer && act_state(a->act, inst->outer->slot) == ACT_FROZEN) {
 		engine_thaw(a, inst->outer, JOURNAL_BY_ENGINE,
 			    "another instance appeared inside it");
-		engine_replan(a, inst->outer);
+		engine_replan(inst->outer);
 	}
-	engine_replan(a, inst);
+	engine_replan(inst);
 }
 
 /* With one less of them alive, a frozen one may be among the min_warm. */
@@ -58,7 +59,7 @@ static void replan_others(struct agent *a, const struct instance *gone)
 		return;
 	for (inst = gone->fn->instances; inst; inst = inst->next)
 		if (inst != gone && act_state(a->act, inst->slot) == ACT_FROZEN)
-			engine_replan(a, inst);
+			engine_replan(inst);
 }
 
 void engine_vanishing(struct instance *inst, void *arg)
@@ -102,7 +103,7 @@ void engine_populated(struct instance *inst, bool populated, void *arg)
 	inst->populated = populated;
 	if (!populated)
 		replan_others(a, inst);
-	engine_replan(a, inst);
+	engine_replan(inst);
 }
 
 double engine_policy_time(const struct agent *a, uint64_t mono_ns)
@@ -259,7 +260,7 @@ void engine_freezer_changed(struct agent *a, struct instance *inst, bool certain
 		engine_note(a, inst, JOURNAL_FOREIGN, JOURNAL_BY_ENGINE, "somebody else thawed it",
 			    0, 0);
 	}
-	engine_replan(a, inst);
+	engine_replan(inst);
 }
 
 void engine_inotify(struct agent *a)

@@ -213,5 +213,5 @@ void evict_hook_done(const struct hook_result *r, void *arg)
 		inst->hooked_ns = now_ns();
 	else if (r->kind != HOOK_POST_THAW)
 		inst->hook_failed_ns = now_ns();
-	engine_replan(a, inst); /* another command may have waited for this one's end */
+	engine_replan(inst); /* another command may have waited for this one's end */
 }

@@ -157,9 +157,8 @@ static void step_down(struct agent *a, struct instance *victim, const char *reas
 	victim->squeezed_until_ns = p.until_ns;
 	a->node.victim = victim->cgid;
 	a->node.victim_ns = now;
-	a->node.steps++;
 	engine_note(a, victim, JOURNAL_SQUEEZE, JOURNAL_BY_ENGINE, reason, 0, 0);
-	engine_replan(a, victim);
+	engine_replan(victim);
 }
 
 static void choose(struct agent *a, const char *reason, uint64_t now)
@@ -210,4 +209,10 @@ void node_tick(struct agent *a)
 		choose(a, "idle instances keep more than the budget", now);
 	else if (pressed)
 		choose(a, "tasks of this host wait for memory", now);
+}
+
+void node_stepped(struct agent *a, const struct instance *inst)
+{
+	if (a->node.victim == inst->cgid)
+		node_tick(a);
 }

@@ -26,7 +26,6 @@ struct node {
 	uint64_t victim_ns;  /* since then */
 	uint64_t pressed_ns; /* the kernel told of pressure */
 	uint64_t idle_bytes; /* kept by idle instances at the last look */
-	uint64_t steps;      /* down, for memory */
 	uint64_t pressed;    /* times that pressure was told */
 };
 
@@ -36,6 +35,9 @@ void node_close(struct agent *a);
 
 /* Once a second. */
 void node_tick(struct agent *a);
+
+/* A reclaim of inst ended: if it was the one to step down, the next one's turn has come. */
+void node_stepped(struct agent *a, const struct instance *inst);
 
 /* fn was invoked; inst: the instance known to have served it, or NULL. */
 void node_served(struct agent *a, struct function *fn, struct instance *inst);

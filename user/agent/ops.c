@@ -85,7 +85,7 @@ static int pin(struct agent *a, struct function *fn, bool pinned, struct api_ans
 	if (pinned)
 		err = thaw_all(a, fn, "pinned", answer);
 	for (inst = fn->instances; inst; inst = inst->next)
-		engine_replan(a, inst);
+		engine_replan(inst);
 	if (!err)
 		snprintf(answer->message, sizeof(answer->message),
 			 pinned ? "kept warm until unpinned" : "its policy decides again");
@@ -102,7 +102,7 @@ static int set_policy(struct agent *a, struct function *fn, const char *spec,
 	if (err)
 		return err;
 	for (inst = fn->instances; inst; inst = inst->next)
-		engine_replan(a, inst);
+		engine_replan(inst);
 	snprintf(answer->message, sizeof(answer->message), "policy is %s%s",
 		 hearth_policy_spec(fn->policy), spec ? "" : ", as configured");
 	return 0;

@@ -70,21 +70,22 @@ static uint64_t reclaim(struct agent *a, struct instance *inst)
 {
 	const struct memory_settings *m = &a->config->memory;
 	struct paging *p = &inst->paging;
-	uint64_t now = now_ns(), room = swap_room(a);
-	bool whole = room && room >= p->resident_bytes;
 	struct reclaim_options o = {.want_bytes = RECLAIM_ALL,
-				    .swap = whole || room >= ROOM_MIN,
 				    .swap_bytes_per_s = m->swap_rate_bytes};
+	uint64_t now = now_ns(), room;
+	bool whole;
 
-	if (o.swap && !whole)
-		o.want_bytes = room;
-
-	if (p->going)
+	if (p->going || (p->out && !p->swap_due))
 		return UINT64_MAX;
-	if (p->out && !(p->swap_due && o.swap))
-		return p->swap_due ? now + AGAIN_NS : UINT64_MAX;
 	if (now < p->retry_ns)
 		return p->retry_ns;
+	room = swap_room(a);
+	whole = room && room >= p->resident_bytes;
+	o.swap = whole || room >= ROOM_MIN;
+	if (p->out && !o.swap)
+		return now + AGAIN_NS;
+	if (o.swap && !whole)
+		o.want_bytes = room;
 	if (p->prewarmed) {
 		p->prewarmed = false;
 		inst->fn->paged.wasted++;
@@ -326,6 +327,7 @@ void paging_done(const struct worker_result *w, void *arg)
 	switch (w->kind) {
 	case WORKER_RECLAIM:
 		reclaimed(a, inst, w);
+		node_stepped(a, inst);
 		break;
 	case WORKER_PREFAULT:
 		prefaulted(a, inst, w);
@@ -333,7 +335,7 @@ void paging_done(const struct worker_result *w, void *arg)
 	case WORKER_RECORD:
 		return recorded(inst, w->set);
 	}
-	engine_replan(a, inst);
+	engine_replan(inst);
 }
 
 void paging_forget(struct agent *a, struct instance *inst)
