@@ -24,47 +24,11 @@
 #include "lib/proc.h"
 #include "lib/util.h"
 
+#include "folder_fixture.h"
+
 #define DEADLINE_NS (20 * NSEC_PER_SEC)
 
 /* ---- folders */
-
-static char base[64]; /* a folder for one test */
-
-static int make_base(void **state)
-{
-	(void)state;
-	snprintf(base, sizeof(base), "/tmp/hearth-test-XXXXXX");
-	return mkdtemp(base) ? 0 : -1;
-}
-
-static int remove_base(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -rf %s", base);
-	return system(command);
-}
-
-static void put(const char *name, const char *text)
-{
-	char path[PATH_MAX];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", base, name);
-	for (char *p = path + strlen(base) + 1; (p = strchr(p, '/')); p++) {
-		*p = '\0';
-		if (mkdir(path, 0755) < 0)
-			assert_int_equal(errno, EEXIST);
-		*p = '/';
-	}
-	if (!text)
-		return;
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
 
 static int open_base(const char *name)
 {
@@ -496,21 +460,22 @@ static void a_removed_cgroup_is_not_there_for_every_function(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(the_cgroup2_mount_is_found_beside_v1_mounts, make_base,
-					    remove_base),
-	    cmocka_unit_test_setup_teardown(a_mount_of_the_whole_hierarchy_is_preferred, make_base,
-					    remove_base),
-	    cmocka_unit_test_setup_teardown(escaped_mount_points_are_read, make_base, remove_base),
+	    cmocka_unit_test_setup_teardown(the_cgroup2_mount_is_found_beside_v1_mounts,
+					    folder_make, folder_remove),
+	    cmocka_unit_test_setup_teardown(a_mount_of_the_whole_hierarchy_is_preferred,
+					    folder_make, folder_remove),
+	    cmocka_unit_test_setup_teardown(escaped_mount_points_are_read, folder_make,
+					    folder_remove),
 	    cmocka_unit_test_setup_teardown(without_a_cgroup2_mount_there_is_a_clear_error,
-					    make_base, remove_base),
-	    cmocka_unit_test_setup_teardown(a_walk_visits_parents_first_and_only_folders, make_base,
-					    remove_base),
-	    cmocka_unit_test_setup_teardown(a_walk_can_leave_out_children_or_stop, make_base,
-					    remove_base),
-	    cmocka_unit_test_setup_teardown(counters_are_read_by_key_not_by_place, make_base,
-					    remove_base),
-	    cmocka_unit_test_setup_teardown(a_command_name_cannot_forge_the_state, make_base,
-					    remove_base),
+					    folder_make, folder_remove),
+	    cmocka_unit_test_setup_teardown(a_walk_visits_parents_first_and_only_folders,
+					    folder_make, folder_remove),
+	    cmocka_unit_test_setup_teardown(a_walk_can_leave_out_children_or_stop, folder_make,
+					    folder_remove),
+	    cmocka_unit_test_setup_teardown(counters_are_read_by_key_not_by_place, folder_make,
+					    folder_remove),
+	    cmocka_unit_test_setup_teardown(a_command_name_cannot_forge_the_state, folder_make,
+					    folder_remove),
 	    cmocka_unit_test(a_real_process_is_described),
 	    cmocka_unit_test_setup_teardown(a_cgroup_is_found_by_its_id, make_real, drop_real),
 	    cmocka_unit_test_setup_teardown(a_cgroup_freezes_and_thaws_with_its_process, make_real,

@@ -23,44 +23,11 @@
 #include "lib/memory.h"
 #include "lib/util.h"
 
+#include "folder_fixture.h"
+
 #define MB (UINT64_C(1) << 20)
 
 /* ---- made-up folders */
-
-static char base[64];
-static int dir = -1;
-
-static int make_base(void **state)
-{
-	(void)state;
-	snprintf(base, sizeof(base), "/tmp/hearth-memory-XXXXXX");
-	if (!mkdtemp(base))
-		return -1;
-	dir = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return dir < 0;
-}
-
-static int remove_base(void **state)
-{
-	char command[128];
-
-	(void)state;
-	close(dir);
-	snprintf(command, sizeof(command), "rm -rf %s", base);
-	return system(command);
-}
-
-static void put(const char *name, const char *text)
-{
-	char path[PATH_MAX];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", base, name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
 
 static void the_controllers_lines_are_told_apart(void **state)
 {
@@ -248,7 +215,7 @@ static void an_empty_cgroup_keeps_nothing_and_a_removed_one_is_not_there(void **
 	assert_int_equal(memory_read(r.fd, &use), -ENOENT);
 }
 
-#define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_base, remove_base)
+#define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
 #define IN_A_CGROUP(test) cmocka_unit_test_setup_teardown(test, make_real, drop_real)
 
 int main(void)

@@ -34,6 +34,8 @@
 #include "lib/swap.h"
 #include "lib/util.h"
 
+#include "folder_fixture.h"
+
 #define MB          (UINT64_C(1) << 20)
 #define DEADLINE_NS (60 * NSEC_PER_SEC)
 
@@ -131,29 +133,11 @@ static void the_rate_cap_counts_swapped_bytes_alone(void **state)
 
 /* ---- a made-up cgroup */
 
-static char base[64];
-static int dir = -1;
-
-static void put(const char *name, const char *text)
-{
-	char path[PATH_MAX];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", base, name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
 /* Frozen, with a controller that never finds anything to reclaim. */
-static int make_base(void **state)
+static int make_cgroup(void **state)
 {
-	(void)state;
-	snprintf(base, sizeof(base), "/tmp/hearth-reclaim-XXXXXX");
-	if (!mkdtemp(base))
+	if (folder_make(state))
 		return -1;
-	dir = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	put("cgroup.procs", "");
 	put("cgroup.events", "populated 1\nfrozen 1\n");
 	put("memory.current", "104857600\n");
@@ -161,17 +145,7 @@ static int make_base(void **state)
 	put("memory.stat", "anon 80000000\nfile 20000000\n");
 	put("memory.high", "max\n");
 	put("memory.reclaim", "");
-	return dir < 0;
-}
-
-static int remove_base(void **state)
-{
-	char command[128];
-
-	(void)state;
-	close(dir);
-	snprintf(command, sizeof(command), "rm -rf %s", base);
-	return system(command);
+	return 0;
 }
 
 static void assert_content(const char *name, const char *text)
@@ -698,7 +672,7 @@ static void a_squeeze_takes_from_a_frozen_function(void **state)
 	assert_intact_after_thaw();
 }
 
-#define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_base, remove_base)
+#define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_cgroup, folder_remove)
 #define IN_A_CGROUP(test) cmocka_unit_test_setup_teardown(test, make_real, drop_real)
 
 int main(void)

@@ -15,47 +15,20 @@
 #include "lib/swap.h"
 #include "lib/util.h"
 
+#include "folder_fixture.h"
+
 #define MB      (UINT64_C(1) << 20)
 #define HEADING "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 
-static char base[64], procroot[80], sysroot[80];
+static char procroot[80], sysroot[80];
 
 static int make_host(void **state)
 {
-	(void)state;
-	snprintf(base, sizeof(base), "/tmp/hearth-swap-XXXXXX");
-	if (!mkdtemp(base))
+	if (folder_make(state))
 		return -1;
 	snprintf(procroot, sizeof(procroot), "%s/proc", base);
 	snprintf(sysroot, sizeof(sysroot), "%s/sys", base);
 	return 0;
-}
-
-static int remove_host(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -rf %s", base);
-	return system(command);
-}
-
-static void put(const char *name, const char *text)
-{
-	char path[PATH_MAX];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", base, name);
-	for (char *p = path + strlen(base) + 1; (p = strchr(p, '/')); p++) {
-		*p = '\0';
-		if (mkdir(path, 0755) < 0)
-			assert_int_equal(errno, EEXIST);
-		*p = '/';
-	}
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
 }
 
 static struct swap_use host(void)
@@ -192,7 +165,7 @@ static void zswap_keeps_memory_in_front_of_a_disk(void **state)
 	assert_ratio(swap_ratio(&s, false), 0);
 }
 
-#define ON_A_HOST(test) cmocka_unit_test_setup_teardown(test, make_host, remove_host)
+#define ON_A_HOST(test) cmocka_unit_test_setup_teardown(test, make_host, folder_remove)
 
 int main(void)
 {
