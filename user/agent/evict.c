@@ -52,14 +52,19 @@ static bool ran(const struct agent *a, const struct instance *inst)
 	       inst->hooked_ns >= inst->thawed_ns;
 }
 
+static uint64_t retry_at(uint64_t failed_ns)
+{
+	return failed_ns ? failed_ns + HOOK_RETRY_NS : 0;
+}
+
 bool evict_pre_freeze(struct agent *a, struct instance *inst, struct hold *h)
 {
 	uint64_t now = now_ns();
 
 	if (!has_hook(inst->fn, HOOK_PRE_FREEZE) || ran(a, inst))
 		return true;
-	if (inst->hook_failed_ns && now < inst->hook_failed_ns + HOOK_RETRY_NS) {
-		h->until_ns = inst->hook_failed_ns + HOOK_RETRY_NS;
+	if (now < retry_at(inst->hook_failed_ns)) {
+		h->until_ns = retry_at(inst->hook_failed_ns);
 		snprintf(h->text, sizeof(h->text), "its pre_freeze command failed");
 		return false;
 	}
@@ -122,10 +127,11 @@ static bool told(const struct instance *inst)
 uint64_t evict_move(struct agent *a, struct instance *inst, const char *reason)
 {
 	uint64_t now = now_ns();
+	uint64_t again = retry_at(MAX(inst->hook_failed_ns, inst->kill_failed_ns));
 	int err;
 
-	if (inst->hook_failed_ns && now < inst->hook_failed_ns + HOOK_RETRY_NS)
-		return inst->hook_failed_ns + HOOK_RETRY_NS;
+	if (now < again)
+		return again;
 	if (!told(inst)) {
 		if (!hooks_busy(a->hooks, inst->cgid))
 			run(a, inst, HOOK_ON_EVICT);
@@ -133,7 +139,7 @@ uint64_t evict_move(struct agent *a, struct instance *inst, const char *reason)
 	}
 	err = kill_it(a, inst, inst->evict_due ? JOURNAL_BY_API : JOURNAL_BY_ENGINE, reason);
 	if (err && err != -EALREADY && err != -EBUSY)
-		inst->hook_failed_ns = now; /* it was thawed: no such round again at once */
+		inst->kill_failed_ns = now; /* it was thawed: no such round again at once */
 	return UINT64_MAX;
 }
 

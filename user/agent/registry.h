@@ -102,7 +102,8 @@ struct instance {
 	uint64_t squeezed_ns;       /* ... since then, if no request came after it, ... */
 	uint64_t squeezed_until_ns; /* ... until its plan's next step */
 	uint64_t hooked_ns;         /* its pre_freeze or on_evict ended well */
-	uint64_t hook_failed_ns; /* ... or not, or it could not be killed: not again for a while */
+	uint64_t hook_failed_ns;    /* ... or not: not again for a while */
+	uint64_t kill_failed_ns;    /* neither */
 	struct paging paging;
 	struct hearth_rank_item rank;
 	unsigned int refusals; /* freezes in a row that a scan of its sockets forbade */
