@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Swap for a test: what the host has, else an unused zram0 that is set up here and
- * reset by swap_done. One test at a time: a lock file. Includes come before it.
+ * Swap for a test: a zram of its own, preferred over what the host has, removed at
+ * the end. open_swap and close_swap fit cmocka's group set-up and tear-down. One
+ * test of a host at a time: a lock file, for others may want "no swap", or a ratio
+ * of their own.
  */
 #ifndef HEARTH_TEST_SWAP_FIXTURE_H
 #define HEARTH_TEST_SWAP_FIXTURE_H
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/file.h>
 #include <sys/swap.h>
 #include <unistd.h>
@@ -17,23 +19,10 @@
 #include "lib/clock.h"
 #include "lib/util.h"
 
-#define ZRAM      "/sys/block/zram0"
 #define SWAP_LOCK "/tmp/hearth-zram.lock"
 
-static int swap_lock_fd = -1;
-static bool swap_is_ours;
-
-static uint64_t swap_free_bytes(void)
-{
-	unsigned long long kb = 0;
-	char text[8192];
-	const char *p;
-
-	if (read_file_at(AT_FDCWD, "/proc/meminfo", text, sizeof(text)) < 0)
-		return 0;
-	p = strstr(text, "SwapFree:");
-	return p && sscanf(p, "SwapFree: %llu", &kb) == 1 ? kb * 1024 : 0;
-}
+static int swap_lock_fd = -1, swap_zram = -1;
+static char swap_device[32];
 
 static bool swap_lock(void)
 {
@@ -48,38 +37,45 @@ static bool swap_lock(void)
 	return swap_lock_fd >= 0;
 }
 
-/* NULL: there is at least so much swap now; else why not. */
-static const char *swap_init(uint64_t bytes)
+static bool swap_add(void)
 {
-	char size[32];
+	char text[128], path[64];
 
-	if (geteuid() != 0)
-		return "needs root: sets up swap and freezes a cgroup";
-	if (!swap_lock())
-		return "another test holds the swap lock";
-	if (swap_free_bytes() >= bytes)
-		return NULL;
-	if (read_file_at(AT_FDCWD, ZRAM "/disksize", size, sizeof(size)) < 0 || atoll(size))
-		return "too little swap, and no unused zram0";
-	snprintf(size, sizeof(size), "%llu", (unsigned long long)(bytes + (4 << 20)));
-	write_file_at(AT_FDCWD, ZRAM "/comp_algorithm", "lz4");
-	if (write_file_at(AT_FDCWD, ZRAM "/disksize", size) < 0 ||
-	    system("mkswap /dev/zram0 >/dev/null") != 0 || swapon("/dev/zram0", 0) < 0) {
-		write_file_at(AT_FDCWD, ZRAM "/reset", "1");
-		return "zram0 cannot be used as swap";
-	}
-	swap_is_ours = true;
-	return NULL;
+	if (read_file_at(AT_FDCWD, "/sys/class/zram-control/hot_add", text, sizeof(text)) < 0)
+		return false;
+	swap_zram = atoi(text);
+	snprintf(swap_device, sizeof(swap_device), "/dev/zram%d", swap_zram);
+	snprintf(path, sizeof(path), "/sys/block/zram%d/disksize", swap_zram);
+	snprintf(text, sizeof(text), "mkswap -q %s", swap_device);
+	return write_file_at(AT_FDCWD, path, "512M") >= 0 && system(text) == 0 &&
+	       swapon(swap_device, SWAP_FLAG_PREFER | 1000) == 0;
 }
 
-static void swap_done(void)
+static const char *no_swap; /* what is missing, or NULL: there are 512 MB */
+
+static int open_swap(void **state)
 {
-	if (swap_is_ours && swapoff("/dev/zram0") == 0)
-		write_file_at(AT_FDCWD, ZRAM "/reset", "1");
-	swap_is_ours = false;
+	(void)state;
+	if (!swap_lock())
+		no_swap = "the lock " SWAP_LOCK ", which somebody holds";
+	else if (!swap_add())
+		no_swap = "a zram of its own (root, CONFIG_ZRAM)";
+	return 0;
+}
+
+static int close_swap(void **state)
+{
+	char number[16];
+
+	(void)state;
+	if (swap_zram >= 0) {
+		swapoff(swap_device);
+		snprintf(number, sizeof(number), "%d", swap_zram);
+		write_file_at(AT_FDCWD, "/sys/class/zram-control/hot_remove", number);
+	}
 	if (swap_lock_fd >= 0)
 		close(swap_lock_fd);
-	swap_lock_fd = -1;
+	return 0;
 }
 
 #endif

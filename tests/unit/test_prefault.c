@@ -40,7 +40,6 @@
 
 #define MIB          (UINT64_C(1) << 20)
 #define MEMORY       (96 * MIB) /* of the process */
-#define SWAP_NEEDED  (400 * MIB)
 #define MAX_PROGRAMS 4
 
 struct program {
@@ -53,26 +52,11 @@ struct touch {
 	uint64_t from, to, step; /* bytes from the base */
 };
 
-static const char *no_swap;
 static int cgroot = -1, cgdir = -1;
 static char cgname[64];
 static uint64_t cgid;
 static struct program programs[MAX_PROGRAMS];
 static unsigned int n_programs;
-
-static int open_swap(void **state)
-{
-	(void)state;
-	no_swap = swap_init(SWAP_NEEDED);
-	return 0;
-}
-
-static int close_swap(void **state)
-{
-	(void)state;
-	swap_done();
-	return 0;
-}
 
 static int make_cgroup(void **state)
 {

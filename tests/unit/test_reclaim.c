@@ -35,6 +35,7 @@
 #include "lib/util.h"
 
 #include "folder_fixture.h"
+#include "swap_fixture.h"
 
 #define MB          (UINT64_C(1) << 20)
 #define DEADLINE_NS (60 * NSEC_PER_SEC)
@@ -256,72 +257,6 @@ static void a_limit_that_a_crash_left_low_is_put_back(void **state)
 
 /* ---- real processes and a real zram */
 
-static struct {
-	int lock, zram; /* the number of ours, -1: none */
-	char device[32];
-	const char *missing; /* why nothing real can be tried */
-} swap_of_test = {.lock = -1, .zram = -1};
-
-static int sys_write(const char *path, const char *text)
-{
-	return write_file_at(AT_FDCWD, path, text);
-}
-
-static int zram_add(void)
-{
-	char text[128], path[64];
-	int fd;
-
-	if (read_file_at(AT_FDCWD, "/sys/class/zram-control/hot_add", text, sizeof(text)) < 0)
-		return -ENODEV;
-	swap_of_test.zram = atoi(text);
-	snprintf(swap_of_test.device, sizeof(swap_of_test.device), "/dev/zram%d",
-		 swap_of_test.zram);
-	snprintf(path, sizeof(path), "/sys/block/zram%d/disksize", swap_of_test.zram);
-	if (sys_write(path, "512M") < 0)
-		return -EIO;
-	snprintf(text, sizeof(text), "mkswap -q %s", swap_of_test.device);
-	if (system(text) != 0)
-		return -EIO;
-	fd = swapon(swap_of_test.device, SWAP_FLAG_PREFER | 1000);
-	return fd < 0 ? -errno : 0;
-}
-
-static bool lock_swap(void)
-{
-	swap_of_test.lock = open("/tmp/hearth-zram.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	for (uint64_t end = now_ns() + DEADLINE_NS; now_ns() < end; usleep(10000))
-		if (flock(swap_of_test.lock, LOCK_EX | LOCK_NB) == 0)
-			return true;
-	return false;
-}
-
-/* One zram at a time on a host: others may want "no swap", or a ratio of their own. */
-static int make_swap(void **state)
-{
-	(void)state;
-	if (!lock_swap())
-		swap_of_test.missing = "the lock /tmp/hearth-zram.lock, which somebody holds";
-	else if (zram_add() < 0)
-		swap_of_test.missing = "a zram of its own (root, CONFIG_ZRAM)";
-	return 0;
-}
-
-static int drop_swap(void **state)
-{
-	char number[16];
-
-	(void)state;
-	if (swap_of_test.zram >= 0) {
-		swapoff(swap_of_test.device);
-		snprintf(number, sizeof(number), "%d", swap_of_test.zram);
-		sys_write("/sys/class/zram-control/hot_remove", number);
-	}
-	if (swap_of_test.lock >= 0)
-		close(swap_of_test.lock);
-	return 0;
-}
-
 #define ANON_BYTES (48 * MB)
 #define FILE_BYTES (16 * MB)
 
@@ -485,9 +420,9 @@ static void need_frozen_function(void)
 {
 	char pid[16];
 
-	if (r.inner < 0 || swap_of_test.missing) {
+	if (r.inner < 0 || no_swap) {
 		print_message("skipped: needs %s\n",
-			      r.inner < 0 ? "a cgroup2 mount and root" : swap_of_test.missing);
+			      r.inner < 0 ? "a cgroup2 mount and root" : no_swap);
 		skip();
 	}
 	r.talk =
@@ -700,5 +635,5 @@ int main(void)
 	    IN_A_CGROUP(a_squeeze_takes_from_a_frozen_function),
 	};
 
-	return cmocka_run_group_tests(tests, make_swap, drop_swap);
+	return cmocka_run_group_tests(tests, open_swap, close_swap);
 }
