@@ -646,6 +646,20 @@ def test_reload_takes_a_good_config_and_keeps_the_old_one_otherwise():
         world.agent.write_config(world.config)
 
 
+@rows(("agent", "mode", "observe"), ("function fn", "exclude", "yes"), ("function fn", "pin", "yes"))
+def test_frozen_by_hand_it_is_thawed_by_a_reload_that_forbids_it(section, key, value):
+    with World(quick()) as world:
+        server = world.serve("fn")
+        assert get(server)[0] == 200
+        world.agent.cli("freeze", "fn")
+        world.wait_tier("fn", "frozen")
+        world.agent.write_config({**world.config, section: {key: value}})
+        world.agent.process.send_signal(signal.SIGHUP)
+        world.wait_tier("fn", "warm")
+        assert get(server)[0] == 200
+        server.end()
+
+
 def write_prior(world, minute):
     """A population that always waits so many clock minutes."""
     table = world.directory / "prior.csv"

@@ -205,7 +205,7 @@ static void step_frozen(struct agent *a, struct instance *inst, uint64_t now)
 			   ? engine_plan_next(inst, again, "evict", "asked for by hand")
 			   : engine_replan(inst);
 	}
-	if (inst->manual)
+	if (inst->manual && engine_manages(a, inst))
 		return engine_plan_next(inst, UINT64_MAX, "none",
 					"frozen by hand until its next request");
 	p = plan_now(a, inst, now);
