@@ -390,6 +390,31 @@ def test_sixty_at_once():
         assert (found["uses"], found["forks"], found["running"], found["children"]) == (60, 60, 0, 0)
 
 
+def test_tells_who_uses_an_image_and_what_it_saves():
+    with Manager({"py": {"modules": "big", "policy": "always"}}) as m:
+        assert m.show()["users"] == 0 and m.show()["functions"] == [] and m.show()["bytes_saved"] == 0
+        m.ask(do="build", image="py")
+        running = [m.run("wait.py", function=name) for name in ("a", "b", "b")]
+        assert [x.line() for x in running] == ["up"] * 3
+        wait_for(lambda: m.show()["bytes_saved"] > 90 << 20, 20, lambda: f"3 x 32 MB shared: {m.show()}")
+        found = m.ask(do="ls")["images"][0]
+        assert 90 << 20 < found["bytes_saved"] < 300 << 20, found
+        assert (found["users"], found["functions"], found["hits"], found["cold"]) == (2, ["b", "a"], 3, 0)
+        assert 0 < found["seconds_saved"] <= 3 * found["build_s"]
+        for x in running:
+            x.end()
+        found = m.show()
+        assert found["bytes_saved"] == 0 and found["users"] == 2
+
+
+def test_functions_of_an_image_are_remembered_up_to_a_bound():
+    with Manager({"py": {"policy": "always"}}) as m:
+        for i in range(40):
+            m.call(do="run", image="py", function=f"f{i}", argv=[str(m.directory / "seven.py")])
+        wait_for(lambda: m.show()["running"] == 0 and m.show()["users"] == 40, PATIENCE, m.show)
+        assert len(m.show()["functions"]) == 32
+
+
 def test_killed_manager_leaves_instances_running_and_nothing_frozen():
     with Manager({"py": {"freeze_after": "50ms", "policy": "always"}}) as m:
         m.ask(do="build", image="py")

@@ -29,6 +29,7 @@ struct conn {
 	bool asked;
 	bool closing;
 	const struct image *built; /* tell it when this build is over */
+	json_t *later;             /* its request, to be answered once memory is measured */
 	struct conn *prev, *next;
 };
 
@@ -47,6 +48,7 @@ static void on_closed(uv_handle_t *handle)
 	struct conn *c = handle->data;
 
 	close(c->fd);
+	json_decref(c->later);
 	free(c);
 }
 
@@ -101,11 +103,22 @@ void api_fail(struct manager *m, uint64_t conn, int err, const char *text)
 
 /* ---- requests */
 
+/* The answer is about memory: it waits while that is being measured. */
+static bool postpone(struct request *r)
+{
+	if (usage_measure(r->m))
+		r->conn->later = json_incref(r->body);
+	return r->conn->later;
+}
+
 static int do_ls(struct request *r, char *error)
 {
-	json_t *list = json_array();
+	json_t *list;
 
 	(void)error;
+	if (postpone(r))
+		return 0;
+	list = json_array();
 	for (size_t i = 0; i < r->m->n_images; i++)
 		if (!r->conn->uid || r->m->images[i].settings->uid == r->conn->uid)
 			json_array_append_new(list, image_json(&r->m->images[i]));
@@ -116,7 +129,8 @@ static int do_ls(struct request *r, char *error)
 static int do_show(struct request *r, char *error)
 {
 	(void)error;
-	api_answer(r->m, r->conn->id, image_json(r->image), -1, true);
+	if (!postpone(r))
+		api_answer(r->m, r->conn->id, image_json(r->image), -1, true);
 	return 0;
 }
 
@@ -218,6 +232,27 @@ static int dispatch(struct request *r, char *error)
 	}
 	snprintf(error, HEARTH_ZYGOTE_ERROR, "do: accepted: ls, show, build, evict, run");
 	return -EINVAL;
+}
+
+void api_measured(struct manager *m)
+{
+	struct conn *c, *next;
+
+	DL_FOREACH_SAFE(m->conns, c, next)
+	{
+		char error[HEARTH_ZYGOTE_ERROR] = "";
+		struct request r = {.m = m, .conn = c, .body = c->later};
+		uint64_t id = c->id;
+		int err;
+
+		if (!r.body)
+			continue;
+		c->later = NULL;
+		err = dispatch(&r, error);
+		if (err)
+			api_fail(m, id, err, error);
+		json_decref(r.body);
+	}
 }
 
 /* Descriptors come in the order in which `fds` names them. */

@@ -51,6 +51,7 @@ int image_init(struct image *image, struct manager *m, const struct image_settin
 void image_done(struct image *image)
 {
 	keep_done(image);
+	usage_done(&image->usage);
 	free(image->cgroup);
 	free(image->socket);
 	free(image->log);
@@ -312,6 +313,7 @@ void image_started(struct image *image, bool asked, bool forked, uint64_t took_n
 		image->forks++;
 		image->backoff_ns = 0; /* one that dies before it is of use is built less often */
 		image->fork_took_ns = took_ns;
+		image->usage.saved_ns += image->build_took_ns - MIN(image->build_took_ns, took_ns);
 	} else {
 		image->cold++;
 	}

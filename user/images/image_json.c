@@ -31,12 +31,12 @@ json_t *image_json(const struct image *image)
 {
 	const struct image_settings *s = image->settings;
 	char key[17];
-	json_t *modules = json_array();
+	json_t *modules = json_array(), *object;
 
 	short_key(s->key, key, sizeof(key));
 	for (char **m = s->module; *m; m++)
 		json_array_append_new(modules, json_string(*m));
-	return json_pack(
+	object = json_pack(
 	    "{s:s s:i s:s s:s s:o s:s s:s s:I s:i s:i s:I s:I s:I s:f s:f s:I s:I s:f s:s s:s}",
 	    "name", s->name, "owner", (int)s->uid, "key", key, "interpreter", s->interpreter,
 	    "modules", modules, "policy", s->policy, "state", image_state_name(image->state), "pid",
@@ -46,4 +46,6 @@ json_t *image_json(const struct image *image)
 	    ns_to_s(image->fork_took_ns), "resident_bytes", (json_int_t)image->resident_bytes,
 	    "swap_bytes", (json_int_t)image->swap_bytes, "value", image_value(image), "cgroup",
 	    image->cgroup, "error", image->error);
+	usage_add_fields(image, object);
+	return object;
 }

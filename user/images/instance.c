@@ -204,6 +204,20 @@ void instance_exited(struct manager *m, pid_t pid, int status)
 		ended(x, status);
 }
 
+size_t instance_children(const struct image *image, pid_t *pids, size_t max)
+{
+	struct instance *x;
+	size_t n = 0;
+
+	DL_FOREACH (image->manager->instances, x) {
+		if (n == max)
+			break;
+		if (x->image == image && x->forked)
+			pids[n++] = x->pid;
+	}
+	return n;
+}
+
 void instance_reap_all(struct manager *m)
 {
 	struct instance *x, *next;
@@ -336,6 +350,7 @@ int instance_start(struct image *image, uint64_t conn, const json_t *request, ui
 		instance_free(x);
 		return err;
 	}
+	usage_note(&image->usage, json_string_value(json_object_get(request, "function")));
 	x->asked = image_begin(image);
 	m->in_flight++;
 	uv_queue_work(&m->loop, &x->work, on_worker, on_done);

@@ -21,6 +21,9 @@ int instance_start(struct image *image, uint64_t conn, const json_t *request, ui
 /* If this child was one, its caller is told and it is forgotten. */
 void instance_exited(struct manager *m, pid_t pid, int status);
 
+/* Up to max of those that live and were forked from this image; how many. */
+size_t instance_children(const struct image *image, pid_t *pids, size_t max);
+
 /* Ask of each whether it has ended. */
 void instance_reap_all(struct manager *m);
 

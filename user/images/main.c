@@ -113,7 +113,7 @@ static bool images_live(const struct manager *m)
 	for (size_t i = 0; i < m->n_images; i++)
 		if (m->images[i].pid || m->images[i].job)
 			return true;
-	return m->in_flight;
+	return m->in_flight || m->usage_job;
 }
 
 /* Images end, instances go on; each turn of the loop ends with news of a child or a worker. */

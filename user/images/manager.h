@@ -19,6 +19,7 @@
 #include <hearth/zygote.h>
 
 #include "images/settings.h"
+#include "images/usage.h"
 
 enum image_state { IMAGE_NONE, IMAGE_BUILDING, IMAGE_RESIDENT, IMAGE_FROZEN, IMAGE_STATES };
 
@@ -26,6 +27,7 @@ struct manager;
 struct conn;
 struct instance;
 struct image_job;
+struct usage_job;
 
 struct image {
 	struct manager *manager;
@@ -55,6 +57,7 @@ struct image {
 	uint64_t rate_ns; /* as of then */
 	uint64_t build_took_ns, fork_took_ns;
 	uint64_t resident_bytes, swap_bytes; /* as of the last build or page-out */
+	struct usage usage;
 	/* keep-alive */
 	struct hearth_policy *policy;
 	void *policy_state;
@@ -78,6 +81,8 @@ struct manager {
 	int listen_fd;
 	struct conn *conns;
 	uint64_t conn_serial;
+	struct usage_job *usage_job; /* on a worker */
+	uint64_t measure_after_ns;
 	bool ending;
 };
 

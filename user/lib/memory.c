@@ -15,7 +15,7 @@
 
 #define KB UINT64_C(1024)
 
-/* Add the numbers of the lines named here to a struct memory_use. */
+/* Add the numbers of the lines named here to a structure of uint64_t. */
 struct line {
 	const char *name;
 	size_t offset;
@@ -27,7 +27,7 @@ struct line {
 	}
 
 static void add_lines(const char *text, const struct line *lines, size_t n, uint64_t unit,
-		      struct memory_use *out)
+		      void *out)
 {
 	for (const char *at = text; at; at = strchr(at, '\n')) {
 		at += *at == '\n';
@@ -141,6 +141,30 @@ int memory_of_processes(int dirfd, struct memory_use *out)
 		return rc;
 	use.current_bytes = memory_resident(&use);
 	*out = use;
+	return 0;
+}
+
+int memory_shared_by_fork(pid_t pid, uint64_t *bytes)
+{
+	struct shared {
+		uint64_t anon, anon_part, swap, swap_part;
+	} found = {0};
+	static const struct line lines[] = {
+	    {"Anonymous:", offsetof(struct shared, anon)},
+	    {"Pss_Anon:", offsetof(struct shared, anon_part)},
+	    {"Swap:", offsetof(struct shared, swap)},
+	    {"SwapPss:", offsetof(struct shared, swap_part)},
+	};
+	char path[64], text[4096];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+	n = read_file_at(AT_FDCWD, path, text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	add_lines(text, lines, ARRAY_SIZE(lines), KB, &found);
+	*bytes = found.anon - MIN(found.anon, found.anon_part) + found.swap -
+		 MIN(found.swap, found.swap_part);
 	return 0;
 }
 

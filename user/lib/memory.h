@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/swap.h"
 
@@ -38,6 +39,12 @@ int memory_of_cgroup(int dirfd, struct memory_use *out);
  * parts. Processes that vanish are left out.
  */
 int memory_of_processes(int dirfd, struct memory_use *out);
+
+/*
+ * What a process has in common with those that it was forked from or has forked:
+ * its anonymous memory, in swap too, less its proportional part of that.
+ */
+int memory_shared_by_fork(pid_t pid, uint64_t *bytes);
 
 /* The better of the two that works here. */
 int memory_read(int dirfd, struct memory_use *out);
