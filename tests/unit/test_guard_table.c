@@ -279,8 +279,11 @@ static void test_a_confirmed_freeze_is_forgotten_once_thawed(void **state)
 	fd = make_cgroup("held", &id);
 	assert_int_equal(guard_table_intend(fx.t, 2, id), 0);
 	assert_int_equal(cgroup_freeze_write(fd, true), 0);
+	assert_false(guard_table_held(fx.t, 2, id));
 	assert_true(guard_table_confirm(fx.t, 2, id));
+	assert_true(guard_table_held(fx.t, 2, id));
 	assert_int_equal(guard_thaw_all(fx.t, fx.root, false, NULL), 1);
+	assert_false(guard_table_held(fx.t, 2, id));
 	assert_int_equal(guard_table_count(fx.t), 0);
 	close(fd);
 }

@@ -426,28 +426,31 @@ static void disown(struct act *a, uint32_t slot, enum act_state next)
  * then none of our writes can be what the event tells of: whoever of us writes
  * leaves ACT_FROZEN first.
  */
-bool act_foreign_write(struct act *a, uint32_t slot, bool certain)
+enum act_writer act_foreign_write(struct act *a, uint32_t slot, bool certain)
 {
 	struct slot *s = &a->slots[slot];
 	int value = cgroup_read_freeze(s->dirfd);
+	bool held;
 
 	if (value == 1) {
 		if (move(s, ACT_THAWED, ACT_FOREIGN))
-			return true;
+			return ACT_BY_OTHERS;
 		if (!certain || !s->settled || !move(s, ACT_FROZEN, ACT_THAWING))
-			return false;
+			return ACT_BY_US;
 		disown(a, slot, ACT_FOREIGN);
-		return true;
+		return ACT_BY_OTHERS;
 	}
 	/* A 0 on a slot that was asked for is the wake thread's, and it will see to it. */
 	if (value != 0 || armed(a, slot) == HEARTH_WOKEN)
-		return false;
+		return ACT_BY_US;
 	if (move(s, ACT_FOREIGN, ACT_THAWED))
-		return true;
+		return ACT_BY_OTHERS;
+	/* The guard claims an entry before it writes; read before the slot is ours to clear it. */
+	held = guard_table_held(a->guard, slot, s->cgid);
 	if (!move(s, ACT_FROZEN, ACT_THAWING))
-		return false;
+		return ACT_BY_US;
 	disown(a, slot, ACT_THAWED);
-	return true;
+	return held ? ACT_BY_OTHERS : ACT_BY_GUARD;
 }
 
 void act_settle(struct act *a, uint32_t slot)

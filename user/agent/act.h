@@ -109,10 +109,11 @@ uint32_t act_slots(const struct act *a);
 
 /*
  * One inotify event of the slot's cgroup.freeze; certain: about this slot, not
- * an overflow. True if the freezer changed hands: somebody else froze it
- * (ACT_FOREIGN, hands off until they thaw) or thawed it. Engine's thread only.
+ * an overflow. Who, if not we, froze it (ACT_FOREIGN, hands off until they thaw)
+ * or thawed it? Engine's thread only.
  */
-bool act_foreign_write(struct act *a, uint32_t slot, bool certain);
+enum act_writer { ACT_BY_US, ACT_BY_GUARD, ACT_BY_OTHERS };
+enum act_writer act_foreign_write(struct act *a, uint32_t slot, bool certain);
 
 /* After a freeze, with the inotify queue drained: further events are not ours. */
 void act_settle(struct act *a, uint32_t slot);

@@ -246,13 +246,16 @@ void engine_woken(struct agent *a, const struct wake_note *n)
 void engine_freezer_changed(struct agent *a, struct instance *inst, bool certain)
 {
 	bool ours = act_state(a->act, inst->slot) == ACT_FROZEN;
+	enum act_writer who = act_foreign_write(a->act, inst->slot, certain);
 
-	if (!act_foreign_write(a->act, inst->slot, certain))
+	if (who == ACT_BY_US)
 		return;
-	a->foreign_freezes++;
+	a->foreign_freezes += who == ACT_BY_OTHERS;
 	if (ours)
 		engine_frozen_ended(a, inst, now_ns(), false);
-	if (act_state(a->act, inst->slot) == ACT_FOREIGN) {
+	if (who == ACT_BY_GUARD) {
+		engine_note(a, inst, JOURNAL_GUARD, JOURNAL_BY_GUARD, "thawed by the guard", 0, 0);
+	} else if (act_state(a->act, inst->slot) == ACT_FOREIGN) {
 		engine_note(a, inst, JOURNAL_FOREIGN, JOURNAL_BY_ENGINE,
 			    "somebody else froze it: hands off", 0, 0);
 	} else {

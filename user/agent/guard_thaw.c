@@ -37,6 +37,11 @@ bool guard_table_confirm(struct guard_table *t, uint32_t slot, uint64_t cgid)
 	       atomic_compare_exchange_strong(&t->entries[slot], &intent, intent | ENTRY_HELD);
 }
 
+bool guard_table_held(const struct guard_table *t, uint32_t slot, uint64_t cgid)
+{
+	return slot < t->n && atomic_load(&t->entries[slot]) == (guard_seal(cgid) | ENTRY_HELD);
+}
+
 void guard_table_clear(struct guard_table *t, uint32_t slot)
 {
 	if (slot < t->n)
