@@ -111,6 +111,25 @@ def test_stopped_agent_thaws_all_and_recovers():
                 assert client.get()[0] == 200
 
 
+@timeout(90)
+def test_hung_wake_thread_costs_no_request_and_its_thaws_are_told_as_the_guards():
+    """The rest of hearthd runs on and sees at once that somebody thawed."""
+    with World(CONFIG, env={"HEARTH_TEST_DELAYS": "wake_read=1000000us"}) as world:
+        started = servers(world)
+
+        def thawed_by_the_guard():
+            warm_up(started)
+            return world.status()["guard"]["thaw_epoch"]
+
+        all_frozen(world, started)
+        while not thawed_by_the_guard():  # a wake hangs for up to a second: some for too long
+            all_frozen(world, started)
+        text = world.agent.cli("events", "fn", "--json").stdout
+        assert '"guard"' in text, text
+        assert "somebody else" not in text, text
+        assert world.status()["totals"]["foreign_freezes"] == 0
+
+
 def test_death_under_load_fails_no_request():
     with World(CONFIG) as world:
         started = servers(world)
@@ -210,6 +229,16 @@ def test_no_false_alarm_on_a_starved_machine():
         assert not busy.errors, busy.errors
         assert world.function("fn")["freezes"] > 0
         assert world.status()["guard"]["thaw_epoch"] == epoch
+
+
+def test_memory_of_the_agent_and_the_guard_is_locked():
+    """Else both would wait for their own pages where memory is short."""
+    with World(CONFIG) as world:
+        world.wait_guard()
+        for pid in (world.agent.process.pid, guard_pid(world)):
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            locked = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmLck"))
+            assert locked > 1024, status
 
 
 def test_clean_exit_leaves_no_guard_behind():

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The guard process and hearthd's side of it. The guard polls hearthd five
- * times a second and sleeps otherwise; what it needs at a fire is opened and
- * locked in memory before it reports for duty. It measures its own lateness:
- * on a machine so starved that the guard itself is late, silence of hearthd
- * proves nothing.
+ * The guard process and hearthd's side of it. The guard polls hearthd ten times
+ * a second and sleeps otherwise; what it needs at a fire is opened and locked in
+ * memory before it reports for duty. It measures its own lateness: on a machine
+ * so starved that the guard itself is late, silence of hearthd proves nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,10 +28,10 @@
 #include "lib/proc.h"
 #include "lib/util.h"
 
-#define POLL_NS        (200 * NSEC_PER_MSEC) /* two silent polls and a thaw stay below 1 s */
-#define LATE_NS        (50 * NSEC_PER_MSEC)  /* a poll later than this proves nothing */
-#define LOCK_POLL_NS   (20 * NSEC_PER_MSEC)  /* while a predecessor's guard finishes */
-#define SILENT_POLLS   2
+#define POLL_NS        (100 * NSEC_PER_MSEC)
+#define LATE_NS        (50 * NSEC_PER_MSEC) /* a poll later than this proves nothing */
+#define LOCK_POLL_NS   (20 * NSEC_PER_MSEC) /* while a predecessor's guard finishes */
+#define SILENT_POLLS   5            /* a beat may be 0.4 s late, and a hang is undone within 1 s */
 #define STUCK_NS       NSEC_PER_SEC /* a guard that has not polled for so long is not on watch */
 #define LAST_EFFORT_NS (30 * NSEC_PER_SEC) /* how long to retry after hearthd's death */
 #define CGROUP_NAME    64
@@ -168,7 +167,7 @@ struct watch {
 	int pidfd; /* of hearthd; -1: gone before we looked */
 	bool on_duty;
 	uint64_t last_beat;
-	int silent; /* on-time polls in a row without a new beat */
+	int silent; /* on-time polls since the last beat */
 	const char *trouble;
 };
 
@@ -284,10 +283,10 @@ static const char *find_trouble(struct watch *w, bool on_time)
 	uint64_t beat = guard_table_heartbeat(w->table);
 	char state = '?';
 
-	if (beat == 0 || beat != w->last_beat || !on_time)
+	if (beat == 0 || beat != w->last_beat)
 		w->silent = 0;
 	else
-		w->silent++;
+		w->silent += on_time;
 	w->last_beat = beat;
 	proc_state("/proc", guard_process_pid(w->agent), &state);
 	if (state == 'T')

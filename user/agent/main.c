@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "agent/agent.h"
@@ -111,9 +112,17 @@ static void raise_file_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Where memory is short, the process that can mend it must not wait for its own pages. */
+static void lock_memory(void)
+{
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+		log_info("memory is not locked: %s", strerror(errno));
+}
+
 static int run(const struct agent_options *o)
 {
 	raise_file_limit();
+	lock_memory();
 	return delays_init() || agent_run(o) ? 1 : 0;
 }
 
