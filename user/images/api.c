@@ -113,15 +113,17 @@ static bool postpone(struct request *r)
 
 static int do_ls(struct request *r, char *error)
 {
+	struct image *image;
 	json_t *list;
 
 	(void)error;
 	if (postpone(r))
 		return 0;
 	list = json_array();
-	for (size_t i = 0; i < r->m->n_images; i++)
-		if (!r->conn->uid || r->m->images[i].settings->uid == r->conn->uid)
-			json_array_append_new(list, image_json(&r->m->images[i]));
+	DL_FOREACH (r->m->images, image) {
+		if (!r->conn->uid || image->settings->uid == r->conn->uid)
+			json_array_append_new(list, image_json(image));
+	}
 	api_answer(r->m, r->conn->id, json_pack("{s:o}", "images", list), -1, true);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "images/image_internal.h"
 #include "images/place.h"
@@ -28,33 +29,81 @@ static void on_timer(uv_timer_t *timer)
 	step(timer->data);
 }
 
-int image_init(struct image *image, struct manager *m, const struct image_settings *settings)
+/* A name that no other has, for its cgroup and files: one that was replaced may still be there. */
+static void place_name(struct manager *m, const char *name, char *out, size_t size)
 {
-	char tail[sizeof("image/") + IMAGE_NAME_MAX];
-	int err;
+	struct image *other;
 
-	image->manager = m;
-	image->settings = settings;
-	image->cgroup_fd = -1;
-	image->rate_ns = now_ns();
-	snprintf(tail, sizeof(tail), "image/%s", settings->name);
-	image->cgroup = place_path(m, settings->uid, tail);
-	if (!image->cgroup ||
-	    asprintf(&image->socket, "%s/%s.sock", m->settings->run_dir, settings->name) < 0 ||
-	    asprintf(&image->log, "%s/%s.log", m->settings->run_dir, settings->name) < 0)
-		return -ENOMEM;
-	err = uv_timer_init(&m->loop, &image->timer);
-	image->timer.data = image;
-	return err ? err : keep_init(image);
+	DL_FOREACH (m->images, other) {
+		if (!strcmp(other->settings->name, name)) {
+			snprintf(out, size, "%s@%" PRIu64, name, ++m->image_serial);
+			return;
+		}
+	}
+	snprintf(out, size, "%s", name);
 }
 
-void image_done(struct image *image)
+static int name_places(struct image *image, const struct image_settings *settings)
+{
+	struct manager *m = image->manager;
+	char name[IMAGE_NAME_MAX + 24], tail[sizeof("image/") + sizeof(name)];
+
+	place_name(m, settings->name, name, sizeof(name));
+	snprintf(tail, sizeof(tail), "image/%s", name);
+	image->cgroup = place_path(m, settings->uid, tail);
+	if (!image->cgroup ||
+	    asprintf(&image->socket, "%s/%s.sock", m->settings->run_dir, name) < 0 ||
+	    asprintf(&image->log, "%s/%s.log", m->settings->run_dir, name) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static void done(struct image *image)
 {
 	keep_done(image);
 	usage_done(&image->usage);
+	image_settings_free(image->settings);
 	free(image->cgroup);
 	free(image->socket);
 	free(image->log);
+	free(image);
+}
+
+int image_new(struct manager *m, struct image_settings *settings, struct image **out)
+{
+	struct image *image = calloc(1, sizeof(*image));
+	int err = -ENOMEM;
+
+	if (!image)
+		return err;
+	image->manager = m;
+	image->cgroup_fd = -1;
+	image->rate_ns = now_ns();
+	err = name_places(image, settings);
+	if (!err)
+		err = keep_init(image, settings->policy);
+	if (!err)
+		err = uv_timer_init(&m->loop, &image->timer);
+	if (err) {
+		done(image);
+		return err;
+	}
+	image->settings = settings;
+	image->timer.data = image;
+	DL_APPEND(m->images, image);
+	*out = image;
+	return 0;
+}
+
+static void on_closed(uv_handle_t *timer)
+{
+	done(timer->data);
+}
+
+void image_free(struct image *image)
+{
+	DL_DELETE(image->manager->images, image);
+	uv_close((uv_handle_t *)&image->timer, on_closed);
 }
 
 /* ---- failures */
@@ -132,7 +181,7 @@ void image_kill(struct image *image)
 		cgroup_kill(image->cgroup_fd);
 }
 
-static int retire(struct image *image)
+static int end(struct image *image)
 {
 	if (image->children)
 		return -EBUSY;
@@ -145,7 +194,7 @@ static int retire(struct image *image)
 
 int image_evict(struct image *image)
 {
-	int err = retire(image);
+	int err = end(image);
 
 	if (!err)
 		keep_forget(image);
@@ -368,12 +417,37 @@ static void wake_at(struct image *image, uint64_t at_ns, uint64_t now)
 			       at_ns <= now ? 1 : (at_ns - now) / NSEC_PER_MSEC + 1, 0);
 }
 
+/* Its last child has ended, or its process, or the last that was started cold: what is left? */
+static void leave(struct image *image)
+{
+	if (image->left)
+		return;
+	if (image->pid) {
+		end(image);
+	} else if (!image->busy && !image->job) {
+		image->left = true;
+		image_free(image);
+	}
+}
+
+void image_retire(struct image *image)
+{
+	image->retired = true;
+	step(image);
+}
+
 static void step(struct image *image)
 {
 	uint64_t now, next;
 	bool wanted;
 
-	if (image->manager->ending || image->ending || image->state == IMAGE_BUILDING)
+	if (image->manager->ending || image->ending)
+		return;
+	if (image->retired) {
+		leave(image);
+		return;
+	}
+	if (image->state == IMAGE_BUILDING)
 		return;
 	uv_update_time(&image->manager->loop);
 	now = now_ns();
@@ -387,7 +461,7 @@ static void step(struct image *image)
 			next = image->retry_ns;
 		}
 	} else if (!wanted && !image->children) {
-		retire(image);
+		end(image);
 		return;
 	} else if (image->state == IMAGE_RESIDENT && !image->asking && !image->job) {
 		uint64_t freeze_ns = image->used_ns + image->settings->freeze_after_ns;

@@ -11,9 +11,13 @@
 
 #include "images/manager.h"
 
-/* 0 or -errno; settings outlive it. */
-int image_init(struct image *image, struct manager *m, const struct image_settings *settings);
-void image_done(struct image *image);
+/* Another in the manager's list; settings are its own from then on. 0 or -errno. */
+int image_new(struct manager *m, struct image_settings *settings, struct image **out);
+/* Nothing may live of it. It is gone from the list, and from memory when the loop has turned. */
+void image_free(struct image *image);
+
+/* No instance is to come from it any more: it is ended and freed once it has no children. */
+void image_retire(struct image *image);
 
 /*
  * Begin to build one that is not there. 0, also when it is there already or about to

@@ -16,7 +16,7 @@ void image_jobs_cancel(struct image *image);
 void image_on_ready(struct image *image, int err, const char *error);
 void image_on_paged(struct image *image, bool frozen);
 
-int keep_init(struct image *image);
+int keep_init(struct image *image, const char *policy);
 void keep_done(struct image *image);
 void keep_arrival(struct image *image); /* another use; busy counts it already */
 void keep_idle(struct image *image);    /* nothing runs any more: decide how long to keep it */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <utlist.h>
 
 #include "images/image_internal.h"
 #include "lib/clock.h"
@@ -14,12 +15,11 @@
 #define RATE_HALVES_S 3600.0 /* a use an hour ago counts half */
 #define GIGABYTE      1e9
 
-int keep_init(struct image *image)
+int keep_init(struct image *image, const char *policy)
 {
 	char why[256];
 	uint32_t nbins;
-	int err =
-	    hearth_policy_parse(image->settings->policy, 1.0, &image->policy, why, sizeof(why));
+	int err = hearth_policy_parse(policy, 1.0, &image->policy, why, sizeof(why));
 
 	if (err)
 		return err;
@@ -114,20 +114,20 @@ void keep_forget(struct image *image)
 static uint64_t total_bytes(const struct manager *m)
 {
 	uint64_t total = 0;
+	struct image *image;
 
-	for (size_t i = 0; i < m->n_images; i++)
-		if (m->images[i].pid)
-			total += m->images[i].resident_bytes + m->images[i].swap_bytes;
+	DL_FOREACH (m->images, image) {
+		if (image->pid)
+			total += image->resident_bytes + image->swap_bytes;
+	}
 	return total;
 }
 
 static struct image *least_value(const struct manager *m)
 {
-	struct image *least = NULL;
+	struct image *least = NULL, *image;
 
-	for (size_t i = 0; i < m->n_images; i++) {
-		struct image *image = &m->images[i];
-
+	DL_FOREACH (m->images, image) {
 		if (image->state >= IMAGE_RESIDENT && !image->ending && !image->children &&
 		    (!least || image_value(image) < image_value(least)))
 			least = image;

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "images/api.h"
 #include "images/image.h"
@@ -45,32 +46,38 @@ static const struct option OPTIONS[] = {
 
 struct image *manager_find(struct manager *m, const char *name)
 {
-	for (size_t i = 0; i < m->n_images; i++)
-		if (!strcmp(m->images[i].settings->name, name))
-			return &m->images[i];
-	return NULL;
+	struct image *image;
+
+	DL_FOREACH (m->images, image) {
+		if (!image->retired && !strcmp(image->settings->name, name))
+			break;
+	}
+	return image;
 }
 
 /* ---- children */
 
 static void tell(struct manager *m, pid_t pid, int status)
 {
-	for (size_t i = 0; i < m->n_images; i++) {
-		if (m->images[i].pid != pid)
-			continue;
-		image_exited(&m->images[i], status);
-		return;
-	}
-	instance_exited(m, pid, status);
+	struct image *image;
+
+	DL_SEARCH_SCALAR(m->images, image, pid, pid);
+	if (image)
+		image_exited(image, status);
+	else
+		instance_exited(m, pid, status);
 }
 
 static void reap_known(struct manager *m)
 {
+	struct image *image, *next;
 	int status;
 
-	for (size_t i = 0; i < m->n_images; i++)
-		if (m->images[i].pid && waitpid(m->images[i].pid, &status, WNOHANG) > 0)
-			image_exited(&m->images[i], status);
+	DL_FOREACH_SAFE(m->images, image, next)
+	{
+		if (image->pid && waitpid(image->pid, &status, WNOHANG) > 0)
+			image_exited(image, status);
+	}
 	instance_reap_all(m);
 }
 
@@ -110,17 +117,23 @@ static void on_end(uv_signal_t *handle, int signum)
 
 static bool images_live(const struct manager *m)
 {
-	for (size_t i = 0; i < m->n_images; i++)
-		if (m->images[i].pid || m->images[i].job)
+	struct image *image;
+
+	DL_FOREACH (m->images, image) {
+		if (image->pid || image->job)
 			return true;
+	}
 	return m->in_flight || m->usage_job;
 }
 
 /* Images end, instances go on; each turn of the loop ends with news of a child or a worker. */
 static void end_images(struct manager *m)
 {
-	for (size_t i = 0; i < m->n_images; i++)
-		image_kill(&m->images[i]);
+	struct image *image;
+
+	DL_FOREACH (m->images, image) {
+		image_kill(image);
+	}
 	manager_reap(m);
 	while (images_live(m))
 		uv_run(&m->loop, UV_RUN_ONCE);
@@ -132,6 +145,20 @@ static int on_signal(struct manager *m, uv_signal_t *handle, uv_signal_cb callba
 
 	handle->data = m;
 	return err ? err : uv_signal_start(handle, callback, signum);
+}
+
+static int add_images(struct manager *m)
+{
+	struct settings *s = m->settings;
+	struct image *image;
+	int err = 0;
+
+	for (size_t i = 0; i < s->n_images && !err; i++) {
+		err = image_new(m, s->images[i], &image);
+		if (!err)
+			s->images[i] = NULL;
+	}
+	return err;
 }
 
 static int begin(struct manager *m)
@@ -147,8 +174,7 @@ static int begin(struct manager *m)
 		log_error("%s: %s", m->settings->run_dir, strerror(errno));
 		return -errno;
 	}
-	m->images = calloc(m->settings->n_images + 1, sizeof(*m->images));
-	err = m->images ? uv_loop_init(&m->loop) : -ENOMEM;
+	err = uv_loop_init(&m->loop);
 	if (!err)
 		err = api_open(m);
 	if (err) {
@@ -158,8 +184,8 @@ static int begin(struct manager *m)
 		return err;
 	}
 	place_sweep(m); /* only now: nobody else is at work here */
-	for (; !err && m->n_images < m->settings->n_images; m->n_images++)
-		err = image_init(&m->images[m->n_images], m, &m->settings->images[m->n_images]);
+	if (!err)
+		err = add_images(m);
 	if (!err)
 		err = on_signal(m, &m->child_signal, on_child, SIGCHLD);
 	if (!err)
@@ -170,6 +196,7 @@ static int begin(struct manager *m)
 static int run(struct settings *settings)
 {
 	static struct manager m;
+	struct image *image, *next;
 	struct rlimit files;
 	int err;
 
@@ -182,17 +209,20 @@ static int run(struct settings *settings)
 	err = begin(&m);
 	if (err)
 		return 1;
-	for (size_t i = 0; i < m.n_images; i++)
-		if (m.images[i].settings->at_start)
-			image_build(&m.images[i], true);
-	log_info("%zu images are declared in %s", m.n_images, settings->file);
+	DL_FOREACH (m.images, image) {
+		if (image->settings->at_start)
+			image_build(image, true);
+	}
+	log_info("%zu images are declared in %s", settings->n_images, settings->file);
 	while (!m.ending)
 		uv_run(&m.loop, UV_RUN_DEFAULT);
 	api_close(&m);
 	end_images(&m);
-	for (size_t i = 0; i < m.n_images; i++)
-		image_done(&m.images[i]);
-	free(m.images);
+	DL_FOREACH_SAFE(m.images, image, next)
+	{
+		image_free(image);
+	}
+	uv_run(&m.loop, UV_RUN_NOWAIT); /* frees them */
 	return 0;
 }
 

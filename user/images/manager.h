@@ -31,8 +31,9 @@ struct usage_job;
 
 struct image {
 	struct manager *manager;
-	const struct image_settings *settings;
+	struct image_settings *settings; /* its own */
 	enum image_state state;
+	bool retired, left; /* to be ended once it has no children; about to be freed */
 	char *socket;
 	char *log;                            /* what it and its modules print */
 	char *cgroup;                         /* path below the cgroup2 root */
@@ -65,6 +66,7 @@ struct image {
 	struct hearth_decision decision;
 	uint64_t idle_since_ns; /* valid while busy is 0 */
 	uint64_t arrival_ns;    /* 0: none yet */
+	struct image *prev, *next;
 };
 
 struct manager {
@@ -72,7 +74,7 @@ struct manager {
 	struct settings *settings;
 	int root_fd; /* of cgroup2 */
 	struct image *images;
-	size_t n_images;
+	uint64_t image_serial;
 	struct instance *instances;
 	unsigned int in_flight; /* being started: a child may exist that is in no list yet */
 	uint64_t serial;        /* of instances */
@@ -89,6 +91,7 @@ struct manager {
 /* Every child that ended is told to whom it belongs. */
 void manager_reap(struct manager *m);
 
+/* The image that new instances of that name are forked from, or NULL. */
 struct image *manager_find(struct manager *m, const char *name);
 
 #endif

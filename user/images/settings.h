@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What images there are: an INI file with one [manager] section and an
- * [image NAME] each, plain data once loaded. Unknown sections and keys are
- * errors, and so are two images of the same owner with the same dependencies.
+ * [image NAME] each, plain data once loaded; an image asked for through the API has
+ * the same keys. Unknown sections and keys are errors, and so are two images in the
+ * file of the same owner with the same dependencies.
  */
 #ifndef HEARTH_IMAGES_SETTINGS_H
 #define HEARTH_IMAGES_SETTINGS_H
@@ -12,11 +13,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define IMAGE_NAME_MAX 40 /* libinih cuts a section at 49 */
+#define IMAGE_NAME_MAX 40  /* libinih cuts a section at 49 */
+#define SETTINGS_ERROR 512 /* bytes of a text that says what is wrong */
 
 struct image_settings {
 	char name[IMAGE_NAME_MAX + 1];
-	char *owner; /* as written; uid and gid are what it means */
+	unsigned int given; /* bit per key of the table in settings_image.c */
+	char *owner;        /* as written; uid and gid are what it means */
 	uid_t uid;
 	gid_t gid;
 	char *interpreter;
@@ -40,13 +43,22 @@ struct settings {
 	char *bootstrap;
 	char *library;
 	uint64_t budget_bytes; /* of memory for all images; 0: no limit */
-	struct image_settings *images;
+	struct image_settings **images;
 	size_t n_images;
 };
 
 /* 0, or -errno with "FILE:LINE: what is wrong; accepted: ..." in err. */
 int settings_load(const char *file, struct settings **out, char *err, size_t err_size);
 void settings_free(struct settings *s);
+
+/* One with the defaults; NULL without memory. */
+struct image_settings *image_settings_new(const char *name);
+void image_settings_free(struct image_settings *image);
+
+/* What is written for a key. 0, or -errno with what is wrong in err. */
+int image_settings_set(struct image_settings *image, const char *key, const char *value, char *err);
+/* Nothing more comes: is all there that must be? The key is made. */
+int image_settings_finish(struct image_settings *image, char *err);
 
 /* May it be the name of an image, a function, and so of a cgroup? */
 bool settings_good_name(const char *name);

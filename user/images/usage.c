@@ -157,24 +157,27 @@ static void take_sample(struct measured_image *x, const struct image *image)
 
 static bool has_children(const struct image *image)
 {
-	return image->pid && image->children;
+	return image->pid && image->children && !image->retired;
 }
 
 static struct usage_job *job_for(struct manager *m)
 {
 	struct usage_job *job;
+	struct image *image;
 	size_t n = 0;
 
-	for (size_t i = 0; i < m->n_images; i++)
-		n += has_children(&m->images[i]);
+	DL_FOREACH (m->images, image) {
+		n += has_children(image);
+	}
 	job = n ? calloc(1, sizeof(*job) + n * sizeof(*job->images)) : NULL;
 	if (!job)
 		return NULL;
 	job->manager = m;
 	job->begun_ns = now_ns();
-	for (size_t i = 0; i < m->n_images; i++)
-		if (has_children(&m->images[i]))
-			take_sample(&job->images[job->n++], &m->images[i]);
+	DL_FOREACH (m->images, image) {
+		if (has_children(image))
+			take_sample(&job->images[job->n++], image);
+	}
 	return job;
 }
 
