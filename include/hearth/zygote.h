@@ -16,12 +16,21 @@
  *                                struct sock_filter), then argv, env and directory: strings with
  *                                their NUL. Descriptors by SCM_RIGHTS, those named by `fds` in
  *                                the order of its bits, then n_extra more.
+ *                       SPARE    hearth_zygote_wire, with a cgroup at most
  *                       INFO     hearth_zygote_wire with nothing in it
  *   image -> client     FORKED   hearth_zygote_reply; a pidfd by SCM_RIGHTS
  *                       READY    hearth_zygote_reply
  *                       FAILED   hearth_zygote_reply
  *   instance -> client  STARTED  hearth_zygote_reply: set up, hooks run, handler found
  *                       FAILED   hearth_zygote_reply: it exits
+ *   spare -> client     WAITING  hearth_zygote_reply: REQUEST on this connection claims it; then as
+ *                                above, with the spare in the place of the image
+ *
+ * A spare is forked ahead, in a cgroup of its own. Claimed, it goes over into a new
+ * process that is born in the function's cgroup and keeps its memory (no page is copied
+ * and none moves): what a fork may enter and is charged for is so with it too. A
+ * runtime with threads cannot; it stays the process that it is, its client moves it.
+ * A spare ends with its connection, and with the image's parent even if it is frozen.
  *
  * FORKED and STARTED come from two processes, in any order. The connection ends
  * when both are done with it: an end before FORKED means that the image died, one
@@ -59,6 +68,8 @@ enum hearth_zygote_type {
 	HEARTH_ZYGOTE_READY = 4,
 	HEARTH_ZYGOTE_STARTED = 5,
 	HEARTH_ZYGOTE_FAILED = 6,
+	HEARTH_ZYGOTE_SPARE = 7,
+	HEARTH_ZYGOTE_WAITING = 8,
 };
 
 /* hearth_zygote_wire.fds: which descriptors came along */
@@ -113,6 +124,7 @@ struct hearth_zygote_options {
 	uid_t owner;                   /* who may ask besides root; (uid_t)-1: the image's uid */
 	void (*after_fork)(void *arg); /* in the instance, set up and confined: reseed, reopen */
 	void *arg;
+	void (*warm)(void *arg); /* in a spare before it waits: write to what a handler would */
 };
 
 /* What an instance is to do. The strings live as long as it does. */
@@ -145,6 +157,15 @@ int hearth_zygote_serve(int fd, const struct hearth_zygote_options *options,
  * the caller then exits with HEARTH_ZYGOTE_EXIT. Once per instance.
  */
 void hearth_zygote_started(struct hearth_zygote_child *child, const char *why);
+
+/*
+ * A process with threads as a spare: wait on `conn` (one end of a socketpair, say) until
+ * it is claimed. 1: stdio, directory, argv and env are the request's, and the process no
+ * longer ends with its parent: hearth_zygote_started(), then do the work. 0: nobody will
+ * claim it any more. -EINVAL: more was asked (ids, a filter, namespaces, extra
+ * descriptors, a cgroup) than a process with threads can do to itself.
+ */
+int hearth_zygote_wait_claim(int conn, struct hearth_zygote_child *out, char *error);
 
 /* ---- the client's side */
 
@@ -205,6 +226,18 @@ int hearth_zygote_ready(int conn, int timeout_ms, struct hearth_zygote_info *out
  */
 int hearth_zygote_request(int conn, const struct hearth_zygote_request *request, int timeout_ms,
 			  struct hearth_zygote_instance *out, char *error);
+
+/*
+ * Ask for a spare. Consumes `conn` on failure; on success out->conn is the one to claim
+ * it by: hearth_zygote_request(out->conn, ...), once hearth_zygote_wait_spare() has
+ * returned 0. It must not be frozen then. The instance has a pid of its own, and the
+ * spare ends: out->pid is to be reaped as well.
+ */
+int hearth_zygote_spare(int conn, int cgroup_fd, int timeout_ms, struct hearth_zygote_instance *out,
+			char *error);
+
+/* Wait until it can be claimed; closes its conn on failure. */
+int hearth_zygote_wait_spare(struct hearth_zygote_instance *spare, int timeout_ms, char *error);
 
 /*
  * Wait until the instance is set up: namespaces joined, confined, hooks run, handler

@@ -94,12 +94,12 @@ def reap():
             pass
 
 
-def run(image, handler, **request):
-    """What the handler tells."""
+def run(image, handler, talk=None, **request):
+    """What the handler tells; talk: of a spare to claim."""
     reader, writer = os.pipe()
     with os.fdopen(reader) as file:
         try:
-            instance = image.fork([f"handlers:{handler}", "word"], stdio=(None, writer, None), **request)
+            instance = zygote.fork(talk or image.path, [f"handlers:{handler}", "word"], stdio=(None, writer, None), **request)
         finally:
             os.close(writer)
         instance.started()
@@ -441,6 +441,66 @@ def test_an_instance_takes_the_freezer_state_of_its_cgroup_not_of_the_image():
         talk.socket.settimeout(zygote.PATIENCE)
         subtree.freeze("image", 0)
         assert zygote.Instance(talk, talk.receive(zygote.FORKED)).started().wait() == 7
+
+
+def test_a_claimed_spare_is_born_in_the_functions_cgroup_like_any_fork():
+    with place() as (directory, subtree), \
+            zygote.Image(directory, modules=["handlers"], cgroup=subtree.path / "image") as image:
+        spare = zygote.ask_spare(image.path, subtree.make("spare"))
+        assert (subtree.path / "spare/cgroup.procs").read_text().split() == [str(spare.pid)]
+        subtree.freeze("spare", 1)
+        wait_for(lambda: subtree.frozen("spare"), 5, "the spare frozen")
+        subtree.freeze("spare", 0)
+        told = run(image, "about", talk=spare.talk, cgroup=subtree.path / "fn", env={"A": "1"}, directory="/usr")
+        assert told["pid"] == told["outer_pid"] == told["sid"] != spare.pid and told["ppid"] == os.getpid(), told
+        assert told["cgroup"] == f"0::/{subtree.name}/fn" and told["fds"] == [0, 1, 2], told
+        assert told["env"] == {"A": "1"} and told["directory"] == "/usr", told
+        assert spare.wait() == 0, "what it was before has ended"
+        alive = run(image, "alive", talk=zygote.ask_spare(image.path, subtree.path / "spare").talk)
+        assert alive["seen"] == ["signal"] + 4 * ["thread"] + ["program"], alive
+
+
+def test_random_numbers_differ_between_spares():
+    with place() as (directory, subtree), zygote.Image(directory, modules=["handlers"]) as image:
+        subtree.make("spare")
+        spares = [zygote.ask_spare(image.path, subtree.path / "spare") for _ in range(2)]
+        first, second = (run(image, "numbers", talk=spare.talk) for spare in spares)
+        for source in ("random", "urandom", "uuid", "hooked"):
+            assert first[source] != second[source], source
+        assert [spare.wait() for spare in spares] == [0, 0]
+
+
+def test_a_spare_takes_the_freezer_state_of_the_functions_cgroup():
+    with place() as (directory, subtree), zygote.Image(directory, modules=["handlers"]) as image:
+        spare = zygote.ask_spare(image.path, subtree.make("spare"))
+        subtree.freeze("fn", 1)
+        claimed = zygote.fork(spare.talk, ["handlers:status7"], cgroup=subtree.path / "fn")
+        assert spare.wait() == 0
+        wait_for(lambda: subtree.frozen("fn"), 5, "the instance frozen")
+        assert (subtree.path / "fn/cgroup.procs").read_text().split() == [str(claimed.pid)]
+        subtree.freeze("fn", 0)
+        assert claimed.started().wait() == 7
+
+
+def test_a_spare_that_cannot_be_had_or_claimed_says_so_and_ends():
+    with place() as (directory, subtree), zygote.Image(directory, modules=["handlers"]) as image:
+        spare = zygote.ask_spare(image.path, subtree.make("spare"))
+        gone = os.open(subtree.make("gone"), os.O_RDONLY | os.O_DIRECTORY)
+        (subtree.path / "gone").rmdir()
+        expect_failure(errno.ENOENT, "removed", zygote.fork, spare.talk, ["handlers:status7"], cgroup=f"/proc/self/fd/{gone}")
+        os.close(gone)
+        assert spare.wait() == 125
+        spare = zygote.ask_spare(image.path, subtree.path / "spare")
+        spare.talk.close()
+        assert spare.wait() == 0, "nobody can claim it any more"
+        spare = zygote.ask_spare(image.path, subtree.path / "spare")
+        spare.talk.send(b"nonsense")
+        expect_failure(errno.EINVAL, "bytes", spare.talk.receive, zygote.FORKED)
+        assert spare.wait() == 125
+        talk = zygote.Conversation(image.path)
+        talk.send(zygote.wire(zygote.SPARE, fds=4), [0])
+        expect_failure(errno.EINVAL, "claim", talk.receive, zygote.FORKED)
+        talk.close()
 
 
 def test_the_examples_in_c_work_and_a_dead_images_socket_is_taken_over():

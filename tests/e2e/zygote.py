@@ -17,7 +17,7 @@ from hearth_host import BUILD, REPO, SLOW  # noqa: E402
 BOOTSTRAP = REPO / "user/zygote/python/hearth_zygote.py"
 LIBRARY = BUILD / "libhearth-zygote.so.1"
 PYTHON = "/usr/bin/python3"
-REQUEST, INFO, FORKED, READY, STARTED, FAILED = range(1, 7)
+REQUEST, INFO, FORKED, READY, STARTED, FAILED, SPARE, WAITING = range(1, 9)
 SET_IDS, NO_NEW_PRIVS, SET_ENV, SET_DIR = 1, 2, 4, 8
 WIRE = struct.Struct("12I")
 REPLY = struct.Struct("IIiiIIQ256s")
@@ -109,6 +109,17 @@ class Instance:
         return self.wait()
 
 
+def ask_spare(path, cgroup):
+    """An Instance that waits; its .talk is what it is claimed by, in the place of a path."""
+    talk = Conversation(path)
+    fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
+    talk.send(wire(SPARE, fds=1), [fd])
+    os.close(fd)
+    spare = Instance(talk, talk.receive(FORKED))
+    talk.receive(WAITING)
+    return spare
+
+
 def ask(path, argv, cgroup=None, pidfd=None, stdio=(None, None, None), extra=(), env=None, directory=None,
         ids=None, no_new_privs=False, filter=b"", namespaces=0):
     """Sends a request; returns the Conversation."""
@@ -124,7 +135,7 @@ def ask(path, argv, cgroup=None, pidfd=None, stdio=(None, None, None), extra=(),
     uid, gid = ids or (0, 0)
     head = wire(flags=flags, fds=bits, n_extra=len(extra), namespaces=namespaces, uid=uid, gid=gid,
                 n_filter=len(filter) // 8, argc=len(argv), n_env=len(env or {}))
-    talk = Conversation(path)
+    talk = path if isinstance(path, Conversation) else Conversation(path)
     talk.send(head + filter + b"".join(os.fsencode(str(s)) + b"\0" for s in strings), fds + list(extra))
     if cgroup_fd is not None:
         os.close(cgroup_fd)

@@ -40,7 +40,7 @@ static bool is_kept(int fd, const struct hearth_zygote_options *options)
 	return false;
 }
 
-static int close_all_from(int first, int conn, const struct hearth_zygote_options *options)
+int zygote_close_from(int first, int conn, const struct hearth_zygote_options *options)
 {
 	int end = conn;
 
@@ -84,7 +84,7 @@ static int place_fds(const struct zygote_job *job, const struct hearth_zygote_op
 	for (int i = 0; i < first; i++)
 		if (moved[i] >= 0 && dup2(moved[i], i) < 0)
 			return step_failed(error, "descriptors");
-	return close_all_from(first, slot, options) < 0 ? step_failed(error, "close_range") : 0;
+	return zygote_close_from(first, slot, options) < 0 ? step_failed(error, "close_range") : 0;
 }
 
 /* No group but gid; who may not call setgroups() must have none already. */
@@ -130,7 +130,7 @@ static char **take_strings(const char **p, uint32_t n)
 	return list;
 }
 
-static int take_words(const struct zygote_job *job, struct hearth_zygote_child *out, char *error)
+int zygote_take_words(const struct zygote_job *job, struct hearth_zygote_child *out, char *error)
 {
 	const struct hearth_zygote_wire *wire = &job->wire;
 	const char *p = job->strings;
@@ -186,7 +186,7 @@ int zygote_child_setup(const struct zygote_job *job, const struct hearth_zygote_
 	if (!err)
 		err = set_ids(&job->wire, error);
 	if (!err)
-		err = take_words(job, out, error);
+		err = zygote_take_words(job, out, error);
 	if (!err)
 		err = confine(job, error);
 	out->n_extra = (int)job->wire.n_extra;

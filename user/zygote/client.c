@@ -269,19 +269,19 @@ static int ask(int conn, const struct hearth_zygote_request *r, char *error)
 static void note_word(struct hearth_zygote_instance *instance,
 		      const struct hearth_zygote_reply *reply)
 {
-	if (reply->type == HEARTH_ZYGOTE_STARTED)
+	if (reply->type == HEARTH_ZYGOTE_STARTED || reply->type == HEARTH_ZYGOTE_WAITING)
 		instance->status = 1;
 	else
 		instance->status = failure_of(reply, instance->failure);
 }
 
-int hearth_zygote_request(int conn, const struct hearth_zygote_request *request, int timeout_ms,
-			  struct hearth_zygote_instance *out, char *error)
+/* err: of the asking. Consumes conn on failure. */
+static int await_fork(int conn, int err, int64_t deadline_ms, struct hearth_zygote_instance *out,
+		      char *error)
 {
 	struct hearth_zygote_instance instance = {.conn = conn, .pidfd = -1};
-	int64_t deadline_ms = now_ms() + timeout_ms;
 	struct hearth_zygote_reply reply;
-	int fd, err = ask(conn, request, error);
+	int fd;
 
 	while (!err && instance.pidfd < 0) {
 		err = receive_reply(conn, deadline_ms, &reply, &fd, error);
@@ -309,24 +309,67 @@ int hearth_zygote_request(int conn, const struct hearth_zygote_request *request,
 	return 0;
 }
 
-int hearth_zygote_wait_started(struct hearth_zygote_instance *instance, int timeout_ms, char *error)
+int hearth_zygote_request(int conn, const struct hearth_zygote_request *request, int timeout_ms,
+			  struct hearth_zygote_instance *out, char *error)
+{
+	int64_t deadline_ms = now_ms() + timeout_ms;
+
+	return await_fork(conn, ask(conn, request, error), deadline_ms, out, error);
+}
+
+int hearth_zygote_spare(int conn, int cgroup_fd, int timeout_ms, struct hearth_zygote_instance *out,
+			char *error)
+{
+	struct hearth_zygote_wire wire = {.type = HEARTH_ZYGOTE_SPARE,
+					  .protocol = HEARTH_ZYGOTE_PROTOCOL,
+					  .fds = cgroup_fd >= 0 ? HEARTH_ZYGOTE_CGROUP : 0};
+	int64_t deadline_ms = now_ms() + timeout_ms;
+	int err = send_request(conn, &wire, sizeof(wire), &cgroup_fd, cgroup_fd >= 0, error);
+
+	return await_fork(conn, err, deadline_ms, out, error);
+}
+
+/* Its first own word, once; -ETIMEDOUT: none yet. */
+static int await_word(struct hearth_zygote_instance *instance, int timeout_ms, char *error)
 {
 	struct hearth_zygote_reply reply;
 	int fd = -1, err;
 
-	if (!instance->status) {
-		err = receive_reply(instance->conn, now_ms() + timeout_ms, &reply, &fd, error);
-		if (err == -ETIMEDOUT)
-			return err;
-		if (!err)
-			note_word(instance, &reply);
-		else
-			instance->status = zygote_fail(
-			    instance->failure, -err, "%s",
-			    err == -ECONNRESET ? "it ended before it had started" : strerror(-err));
-		if (fd >= 0)
-			close(fd);
-	}
+	if (instance->status)
+		return 0;
+	err = receive_reply(instance->conn, now_ms() + timeout_ms, &reply, &fd, error);
+	if (err == -ETIMEDOUT)
+		return err;
+	if (!err)
+		note_word(instance, &reply);
+	else
+		instance->status =
+		    zygote_fail(instance->failure, -err, "%s",
+				err == -ECONNRESET ? "it ended without a word" : strerror(-err));
+	if (fd >= 0)
+		close(fd);
+	return 0;
+}
+
+int hearth_zygote_wait_spare(struct hearth_zygote_instance *spare, int timeout_ms, char *error)
+{
+	int err = await_word(spare, timeout_ms, error);
+
+	if (!err && spare->status == 1)
+		return 0;
+	if (!err)
+		err = zygote_fail(error, -spare->status, "%s", spare->failure);
+	close(spare->conn);
+	spare->conn = -1;
+	return err;
+}
+
+int hearth_zygote_wait_started(struct hearth_zygote_instance *instance, int timeout_ms, char *error)
+{
+	int err = await_word(instance, timeout_ms, error);
+
+	if (err)
+		return err;
 	if (instance->conn >= 0)
 		close(instance->conn);
 	instance->conn = -1;

@@ -50,9 +50,21 @@ int zygote_check(const struct pollfd *ours, nfds_t n_ours,
 
 /* ---- fork.c: 0 in the instance, its pid in the image */
 pid_t zygote_fork(const struct zygote_job *job, int *pidfd, char *error);
+/*
+ * The same without a copy: 0 in a process that has all of this one's memory, while this
+ * one tells FORKED on `conn` and is gone. -errno: still this one.
+ */
+int zygote_move(const struct zygote_job *job, int conn, char *error);
 
 /* ---- child.c: all that the request asks of the instance; moves *conn */
 int zygote_child_setup(const struct zygote_job *job, const struct hearth_zygote_options *options,
 		       int *conn, struct hearth_zygote_child *out, char *error);
+/* Close all from `first` on but conn and what the options keep. */
+int zygote_close_from(int first, int conn, const struct hearth_zygote_options *options);
+/* argv, env and directory become this process's. */
+int zygote_take_words(const struct zygote_job *job, struct hearth_zygote_child *out, char *error);
+
+/* ---- spare.c: say that one waits; 1: claimed by the request in *job, 0: nobody will */
+int zygote_await_claim(int conn, struct zygote_job *job, char *error);
 
 #endif

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -143,6 +144,31 @@ static int become_instance(struct image *image, struct zygote_job *job, int conn
 	return 1;
 }
 
+/* Forked ahead: all that it has of the image is its memory and what it may keep. */
+static int become_spare(struct image *image, int conn, struct hearth_zygote_child *out)
+{
+	char error[HEARTH_ZYGOTE_ERROR] = "";
+	struct zygote_job job;
+	int err;
+
+	setsid();
+	/* a frozen one does not see its connection end; what it goes over into does not inherit
+	 * this */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	zygote_close_from(ZYGOTE_STDIO, conn, image->options);
+	if (image->options->warm)
+		image->options->warm(image->options->arg);
+	err = zygote_await_claim(conn, &job, error);
+	if (err == 0)
+		_exit(0);
+	if (err > 0)
+		err = zygote_move(&job, conn, error);
+	if (err == 0)
+		return become_instance(image, &job, conn, out);
+	zygote_reply_failure(conn, err, 0, error);
+	_exit(HEARTH_ZYGOTE_EXIT);
+}
+
 /* 1 in the instance, 0 in the image. */
 static int serve_connection(struct image *image, int conn, struct hearth_zygote_child *out)
 {
@@ -163,7 +189,9 @@ static int serve_connection(struct image *image, int conn, struct hearth_zygote_
 		pid_t pid = zygote_fork(&job, &pidfd, error);
 
 		if (pid == 0)
-			return become_instance(image, &job, conn, out);
+			return job.wire.type == HEARTH_ZYGOTE_SPARE
+				   ? become_spare(image, conn, out)
+				   : become_instance(image, &job, conn, out);
 		err = pid < 0 ? pid : 0;
 		if (!err)
 			tell_forked(conn, pid, pidfd);

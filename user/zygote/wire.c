@@ -152,6 +152,14 @@ static int name_fds(struct zygote_job *job, char *error)
 	return 0;
 }
 
+static int name_spare_fds(struct zygote_job *job, char *error)
+{
+	if (job->wire.fds & ~(uint32_t)HEARTH_ZYGOTE_CGROUP || job->wire.n_extra)
+		return zygote_fail(error, EINVAL,
+				   "a spare has a cgroup: other descriptors come with its claim");
+	return name_fds(job, error);
+}
+
 static int find_strings(const char *data, size_t size, struct zygote_job *job, char *error)
 {
 	const struct hearth_zygote_wire *wire = &job->wire;
@@ -186,6 +194,8 @@ int zygote_parse(const char *data, size_t size, struct zygote_job *job, char *er
 				   job->wire.protocol, HEARTH_ZYGOTE_PROTOCOL);
 	if (job->wire.type == HEARTH_ZYGOTE_INFO)
 		return 0;
+	if (job->wire.type == HEARTH_ZYGOTE_SPARE)
+		return name_spare_fds(job, error);
 	if (job->wire.type != HEARTH_ZYGOTE_REQUEST || job->wire.flags & ~KNOWN_FLAGS)
 		return zygote_fail(error, EINVAL, "message type %u with flags 0x%x: not known here",
 				   job->wire.type, job->wire.flags);

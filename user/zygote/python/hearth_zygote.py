@@ -28,12 +28,25 @@ ERROR_BYTES = 256
 EXIT_FAILED = 125
 SONAME = "libhearth-zygote.so.1"
 _hooks = []
+_WARM = '''
+import os, sys
+class Warm:
+    def __init__(self, *words, **keys):
+        self.words = [f"{w}" for w in words]
+def warm(event={"a": 1}):
+    try:
+        return sorted(Warm(*event, x=2).words) + [open("/proc/self/comm").read(), os.listdir("/"), os.stat("/")]
+    except (OSError, ValueError) as error:
+        raise KeyError from error
+warm()
+'''
 
 
 class Options(ctypes.Structure):
+    WARM = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
     _fields_ = [("runtime", ctypes.c_char_p), ("keep_fds", ctypes.POINTER(ctypes.c_int)),
                 ("n_keep_fds", ctypes.c_size_t), ("owner", ctypes.c_uint),
-                ("after_fork", ctypes.c_void_p), ("arg", ctypes.c_void_p)]
+                ("after_fork", ctypes.c_void_p), ("arg", ctypes.c_void_p), ("warm", WARM)]
 
 
 class Child(ctypes.Structure):
@@ -68,7 +81,7 @@ def serve(fd, keep_fds=()):
     error = ctypes.create_string_buffer(ERROR_BYTES)
     runtime = f"python {sys.version.split()[0]}".encode()
     kept = (ctypes.c_int * len(keep_fds))(*keep_fds)
-    options = Options(runtime, kept, len(keep_fds), ctypes.c_uint(-1).value)
+    options = Options(runtime, kept, len(keep_fds), ctypes.c_uint(-1).value, warm=Options.WARM(_warm))
     sys.stdout.flush()
     sys.stderr.flush()
     gc.collect()
@@ -89,6 +102,15 @@ def serve(fd, keep_fds=()):
     if child.env:
         _take_environment(child.env)
     return [os.fsdecode(child.argv[i]) for i in range(child.argc)], started
+
+
+def _warm(_):
+    """In a spare: what every start writes to, so that its pages are copied before there is a request."""
+    ctypes.pythonapi.PyOS_AfterFork_Child()
+    exec(compile(_WARM, "warm", "exec"), types.ModuleType("warm").__dict__)
+    os.environ.update(dict(os.environ))
+    _reseed_numpy()
+    ctypes.pythonapi.PyOS_BeforeFork()
 
 
 def _take_environment(env):
