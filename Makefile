@@ -93,14 +93,19 @@ $(B)/hearth: $(CLI) $(CONFIG) $(ARCHIVES)
 
 # ---- libhearth-zygote: for other people's programs, so it needs nothing of ours
 $(B)/user/zygote/%.o: CFLAGS += -fPIC -fvisibility=hidden
-ZYGOTE := $(B)/libhearth-zygote.a $(B)/libhearth-zygote.so $(B)/zygote/image $(B)/zygote/run
-zygote: $(ZYGOTE) ## build libhearth-zygote and its examples
+ZYGOTE := $(B)/libhearth-zygote.a $(B)/libhearth-zygote.so $(B)/zygote/image $(B)/zygote/run $(B)/hearth_zygote.node
+zygote: $(ZYGOTE) ## build libhearth-zygote, its examples and its side for Node.js
 
 $(B)/libhearth-zygote.so.1: $(call objs,zygote,$(B))
 	$(call say,CC)
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ $^
 $(B)/libhearth-zygote.so: $(B)/libhearth-zygote.so.1
 	$(Q)ln -sf $(<F) $@
+
+# what it calls of Node is in the process that loads it
+$(B)/hearth_zygote.node: $(B)/user/zygote/node/addon.o $(B)/libhearth-zygote.a
+	$(call say,CC)
+	$(Q)$(CC) $(LDFLAGS) -shared -o $@ $^
 
 $(B)/zygote/%: $(B)/user/zygote/example/%.o $(B)/libhearth-zygote.a
 	@mkdir -p $(@D)
@@ -233,7 +238,9 @@ install: all man $(B)/hearth.bash $(B)/hearthd.service $(B)/hearth-images.servic
 	install -D -m 644 -t $(D)/include/hearth include/hearth/zygote.h
 	install -D -m 644 -t $(D)/lib $(B)/libhearth-zygote.a $(B)/libhearth-zygote.so.1
 	ln -sf libhearth-zygote.so.1 $(D)/lib/libhearth-zygote.so
-	install -D -m 755 -t $(D)/lib/hearth user/zygote/python/hearth_zygote.py
+	install -D -m 644 -t $(D)/lib/hearth user/zygote/python/hearth_lock.py
+	install -D -m 755 -t $(D)/lib/hearth user/zygote/python/hearth_zygote.py user/zygote/node/hearth_zygote.js
+	install -D -m 644 -t $(D)/lib/hearth $(B)/hearth_zygote.node
 	install -D -m 644 $(B)/hearth.bash $(D)/share/bash-completion/completions/hearth
 	install -D -m 644 -t $(D)/lib/systemd/system $(B)/hearthd.service $(B)/hearth-images.service
 	install -D -m 644 deploy/hearth.sysusers $(D)/lib/sysusers.d/hearth.conf
@@ -245,7 +252,7 @@ SOURCES = $(shell git ls-files '*.c' '*.h')
 SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 lint: man $(B)/hearth.skel.h $(PRIORS) | deps-lint ## check format, warnings, shell scripts and man pages
 	@clang-format --dry-run -Werror $(SOURCES)
-	@$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -Werror -fsyntax-only $(wildcard user/*/*.c user/zygote/example/*.c)
+	@$(CC) $(filter-out -MMD -MP,$(CFLAGS)) -Werror -fsyntax-only $(wildcard user/*/*.c user/zygote/*/*.c)
 	@shellcheck $(SCRIPTS)
 
 format: ## format all C code
