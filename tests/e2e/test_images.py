@@ -75,6 +75,7 @@ class Manager:
             (self.directory / name).write_text(text)
         shutil.copy(LIBRARY, self.directory)
         shutil.copy(BOOTSTRAP, self.directory)
+        shutil.copy(BOOTSTRAP.with_name("hearth_lock.py"), self.directory)
         self.socket = self.directory / "images.sock"
         sections = {"manager": {"socket": self.socket, "cgroup": self.subtree.name, "run_dir": self.directory / "run",
                                 "bootstrap": self.directory / BOOTSTRAP.name, "library": self.directory / LIBRARY.name,

@@ -1,105 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 #include <utlist.h>
 
-#include "images/api.h"
+#include "images/api_internal.h"
 #include "images/image.h"
 #include "images/instance.h"
-#include "lib/log.h"
 #include "lib/util.h"
-
-#define MESSAGE_MAX (160u << 10) /* of a request: argv and env of a function, quoted */
-#define CONNS_MAX   2048
-#define BACKLOG     512
-
-struct conn {
-	struct manager *manager;
-	uint64_t id;
-	int fd;
-	uv_poll_t poll;
-	uid_t uid;
-	bool asked;
-	bool closing;
-	const struct image *built; /* tell it when this build is over */
-	json_t *later;             /* its request, to be answered once memory is measured */
-	struct conn *prev, *next;
-};
-
-struct request {
-	struct manager *m;
-	struct conn *conn;
-	json_t *body;
-	struct image *image;
-	int fds[API_FDS]; /* -1: none */
-};
-
-/* ---- connections */
-
-static void on_closed(uv_handle_t *handle)
-{
-	struct conn *c = handle->data;
-
-	close(c->fd);
-	json_decref(c->later);
-	free(c);
-}
-
-static void conn_close(struct conn *c)
-{
-	if (c->closing)
-		return;
-	c->closing = true;
-	DL_DELETE(c->manager->conns, c);
-	uv_poll_stop(&c->poll);
-	uv_close((uv_handle_t *)&c->poll, on_closed);
-}
-
-static bool send_json(int socket, const json_t *answer, int fd)
-{
-	_cleanup_free_ char *text = json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(9));
-	struct iovec iov = {.iov_base = text, .iov_len = text ? strlen(text) : 0};
-	char control[CMSG_SPACE(sizeof(int))] = {0};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (!text)
-		return false;
-	if (fd >= 0) {
-		message.msg_control = control;
-		message.msg_controllen = sizeof(control);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
-}
-
-void api_answer(struct manager *m, uint64_t conn, json_t *answer, int fd, bool last)
-{
-	struct conn *c;
-
-	DL_SEARCH_SCALAR(m->conns, c, id, conn);
-	if (c && (!send_json(c->fd, answer, fd) || last))
-		conn_close(c);
-	json_decref(answer);
-}
-
-void api_fail(struct manager *m, uint64_t conn, int err, const char *text)
-{
-	api_answer(m, conn,
-		   json_pack("{s:s s:s}", "error", *text ? text : strerror(-err), "code",
-			     strerrorname_np(-err) ?: "EIO"),
-		   -1, true);
-}
 
 /* ---- requests */
 
@@ -283,7 +192,7 @@ wrong:
 	return -EINVAL;
 }
 
-static void answer(struct conn *c, const char *text, size_t size, int *came, int n)
+void api_take(struct conn *c, const char *text, size_t size, int *came, int n)
 {
 	char error[HEARTH_ZYGOTE_ERROR] = "";
 	json_error_t why;
@@ -306,132 +215,4 @@ static void answer(struct conn *c, const char *text, size_t size, int *came, int
 	json_decref(r.body);
 	if (err)
 		api_fail(c->manager, id, err, error);
-}
-
-/* Every descriptor of a message, closed again if there are too many. */
-static int take_fds(struct msghdr *message, int *fds)
-{
-	int n = 0, fd;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (n < API_FDS)
-				fds[n++] = fd;
-			else
-				close(fd);
-		}
-	}
-	return n;
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	static char text[MESSAGE_MAX];
-	struct conn *c = poll->data;
-	int fds[API_FDS] = {-1, -1, -1, -1};
-	char control[CMSG_SPACE(API_FDS * sizeof(int))];
-	struct iovec iov = {.iov_base = text, .iov_len = sizeof(text)};
-	struct msghdr message = {.msg_iov = &iov,
-				 .msg_iovlen = 1,
-				 .msg_control = control,
-				 .msg_controllen = sizeof(control)};
-	ssize_t size;
-	int n;
-
-	(void)events;
-	size = status < 0 ? 0 : recvmsg(c->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	if (size < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	n = size > 0 ? take_fds(&message, fds) : 0;
-	if (size <= 0 || c->asked) {
-		conn_close(c); /* it went away: what it had asked for goes on */
-	} else if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-		api_fail(c->manager, c->id, -EMSGSIZE, "the request is too long");
-	} else {
-		c->asked = true;
-		answer(c, text, (size_t)size, fds, n);
-	}
-	for (int i = 0; i < API_FDS; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-}
-
-/* ---- the socket */
-
-static size_t count_conns(const struct manager *m)
-{
-	struct conn *c;
-	size_t n;
-
-	DL_COUNT(m->conns, c, n);
-	return n;
-}
-
-static void on_connection(uv_poll_t *poll, int status, int events)
-{
-	struct manager *m = poll->data;
-	struct ucred peer;
-	socklen_t size = sizeof(peer);
-	int fd = status < 0 ? -1 : accept4(m->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct conn *c = NULL;
-
-	(void)events;
-	if (fd < 0)
-		return;
-	if (count_conns(m) < CONNS_MAX &&
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
-		c = calloc(1, sizeof(*c));
-	if (!c || uv_poll_init(&m->loop, &c->poll, fd)) {
-		free(c);
-		close(fd);
-		return;
-	}
-	c->manager = m;
-	c->id = ++m->conn_serial;
-	c->fd = fd;
-	c->uid = peer.uid;
-	c->poll.data = c;
-	DL_APPEND(m->conns, c);
-	uv_poll_start(&c->poll, UV_READABLE | UV_DISCONNECT, on_readable);
-}
-
-int api_open(struct manager *m)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char *path = m->settings->socket;
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), err;
-
-	if (fd < 0)
-		return -errno;
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		close(fd);
-		return -ENAMETOOLONG;
-	}
-	strcpy(address.sun_path, path);
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
-		close(fd);
-		return -EADDRINUSE;
-	}
-	unlink(path);
-	/* anybody may ask; who gets an answer is decided by uid */
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || chmod(path, 0666) < 0 ||
-	    listen(fd, BACKLOG) < 0) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	m->listen_fd = fd;
-	m->listener.data = m;
-	err = uv_poll_init(&m->loop, &m->listener, fd);
-	return err ? err : uv_poll_start(&m->listener, UV_READABLE, on_connection);
-}
-
-void api_close(struct manager *m)
-{
-	uv_close((uv_handle_t *)&m->listener, NULL);
-	close(m->listen_fd);
-	unlink(m->settings->socket);
 }

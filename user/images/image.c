@@ -215,12 +215,13 @@ static void limit_memory(struct image *image)
 static int start_process(struct image *image, int listener, int log_fd)
 {
 	const struct image_settings *s = image->settings;
-	char path[4096], library[1024], *argv[MODULES_MAX + 3];
+	char path[4096], library[1024], *lock, *argv[MODULES_MAX + 3];
 	char *env[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
 		       "LANG=C.UTF-8",
 		       HEARTH_ZYGOTE_FD_ENV "=3",
 		       library,
 		       path,
+		       NULL,
 		       NULL};
 	struct spawn spec = {.cgroup_fd = image->cgroup_fd,
 			     .stdio = {-1, log_fd, log_fd},
@@ -244,7 +245,12 @@ static int start_process(struct image *image, int listener, int log_fd)
 	snprintf(path, sizeof(path), "PYTHONPATH=%s", s->path);
 	snprintf(library, sizeof(library), "HEARTH_ZYGOTE_LIB=%s",
 		 image->manager->settings->library);
+	if (asprintf(&lock, "HEARTH_ZYGOTE_LOCK=%s", s->lock) < 0)
+		return -ENOMEM;
+	if (*s->lock)
+		env[ARRAY_SIZE(env) - 2] = lock;
 	err = spawn(&spec, &image->pid, &pidfd);
+	free(lock);
 	if (!err)
 		close(pidfd);
 	return err;

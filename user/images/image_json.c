@@ -4,6 +4,7 @@
 
 #include "images/image.h"
 #include "lib/clock.h"
+#include "lib/pip_lock.h"
 
 const char *image_state_name(enum image_state state)
 {
@@ -46,6 +47,7 @@ json_t *image_json(const struct image *image)
 	    ns_to_s(image->fork_took_ns), "resident_bytes", (json_int_t)image->resident_bytes,
 	    "swap_bytes", (json_int_t)image->swap_bytes, "value", image_value(image), "cgroup",
 	    image->cgroup, "error", image->error);
+	json_object_set_new(object, "locked", json_integer((json_int_t)pip_lock_count(s->lock)));
 	usage_add_fields(image, object);
 	return object;
 }

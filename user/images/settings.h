@@ -26,6 +26,7 @@ struct image_settings {
 	char *modules; /* as written, may come in several lines; module[] sorted, without doubles,
 			  ends with NULL */
 	char **module;
+	char *lock; /* as pip_lock_parse() makes it, "" for none */
 	char *path; /* PYTHONPATH of the image, "" for none */
 	char *policy;
 	uint64_t build_timeout_ns;
@@ -33,6 +34,7 @@ struct image_settings {
 	uint64_t freeze_after_ns;
 	bool at_start; /* built with the manager's start, not by use */
 	char *key;     /* owner, runtime and dependencies: what two images never share */
+	char *request; /* through the API, as JSON; NULL: it is in the file */
 };
 
 struct settings {
@@ -57,8 +59,12 @@ void image_settings_free(struct image_settings *image);
 
 /* What is written for a key. 0, or -errno with what is wrong in err. */
 int image_settings_set(struct image_settings *image, const char *key, const char *value, char *err);
+/* The lock as a text; the key `lock` names a file. */
+int image_settings_lock(struct image_settings *image, const char *text, char *err);
 /* Nothing more comes: is all there that must be? The key is made. */
 int image_settings_finish(struct image_settings *image, char *err);
+/* Is there nothing to change? Both are finished. */
+bool image_settings_same(const struct image_settings *a, const struct image_settings *b);
 
 /* May it be the name of an image, a function, and so of a cgroup? */
 bool settings_good_name(const char *name);

@@ -7,11 +7,15 @@
 #include <string.h>
 
 #include "images/settings_value.h"
+#include "lib/pip_lock.h"
+
+#define PATH_BYTES 4000 /* of a PYTHONPATH */
 
 static const struct value_key keys[] = {
     {"owner", TYPE_OWNER, offsetof(struct image_settings, owner), NULL},
     {"interpreter", TYPE_PATH, offsetof(struct image_settings, interpreter), "/usr/bin/python3"},
-    {"modules", TYPE_WORDS, offsetof(struct image_settings, modules), NULL},
+    {"modules", TYPE_WORDS, offsetof(struct image_settings, modules), ""},
+    {"lock", TYPE_LOCK, offsetof(struct image_settings, lock), ""},
     {"path", TYPE_TEXT, offsetof(struct image_settings, path), ""},
     {"policy", TYPE_POLICY, offsetof(struct image_settings, policy), "hybrid"},
     {"build", TYPE_BUILD, offsetof(struct image_settings, at_start), "use"},
@@ -55,6 +59,7 @@ void image_settings_free(struct image_settings *image)
 	value_free(image, keys);
 	free(image->module);
 	free(image->key);
+	free(image->request);
 	free(image);
 }
 
@@ -104,6 +109,8 @@ static int make_key(struct image_settings *image, char *err)
 	fprintf(out, "%u\n%s\n%s\n", image->uid, image->interpreter, image->path);
 	for (char **m = image->module; *m; m++)
 		fprintf(out, "%s\n", *m);
+	if (*image->lock)
+		fprintf(out, "\n%s", image->lock);
 	return fclose(out) ? value_fail(err, "no memory") : 0;
 }
 
@@ -114,6 +121,47 @@ int image_settings_finish(struct image_settings *image, char *err)
 	for (const struct value_key *k = keys; k->name; k++)
 		if (!k->fallback && !(image->given & 1u << (k - keys)))
 			return value_fail(err, "[image %s] has no %s", image->name, k->name);
+	if (strlen(image->path) > PATH_BYTES)
+		return value_fail(err, "path: longer than %d bytes", PATH_BYTES);
 	rc = split_modules(image, err);
+	if (!rc && !*image->module && !*image->lock)
+		rc = value_fail(err, "[image %s] has no modules and no lock", image->name);
 	return rc ? rc : make_key(image, err);
+}
+
+int image_settings_lock(struct image_settings *image, const char *text, char *err)
+{
+	char *lock;
+	int rc = pip_lock_parse("lock", text, &lock, err, SETTINGS_ERROR);
+
+	if (rc)
+		return rc;
+	free(image->lock);
+	image->lock = lock;
+	return 0;
+}
+
+static bool same_value(const struct value_key *k, const void *a, const void *b)
+{
+	a = (const char *)a + k->offset;
+	b = (const char *)b + k->offset;
+	switch (k->type) {
+	case TYPE_DURATION:
+	case TYPE_SIZE:
+		return *(const uint64_t *)a == *(const uint64_t *)b;
+	case TYPE_BUILD:
+		return *(const bool *)a == *(const bool *)b;
+	case TYPE_POLICY:
+		return !strcmp(*(char *const *)a, *(char *const *)b);
+	default:
+		return true; /* in the key */
+	}
+}
+
+bool image_settings_same(const struct image_settings *a, const struct image_settings *b)
+{
+	for (const struct value_key *k = keys; k->name; k++)
+		if (!same_value(k, a, b))
+			return false;
+	return !strcmp(a->key, b->key) && a->gid == b->gid;
 }

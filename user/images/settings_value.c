@@ -10,6 +10,7 @@
 
 #include "images/settings_value.h"
 #include "lib/duration.h"
+#include "lib/pip_lock.h"
 #include "lib/size.h"
 #include "lib/text.h"
 
@@ -92,6 +93,21 @@ static int set_build(bool *at_start, const char *value, char *err)
 	return 0;
 }
 
+static int set_lock(char **field, const char *file, char *err)
+{
+	char why[SETTINGS_ERROR - 16], *lock;
+
+	if (*file == '/' ? pip_lock_read(file, &lock, why, sizeof(why)) : !!*file)
+		return *file == '/'
+			   ? value_fail(err, "lock: %s", why)
+			   : value_fail(err, "lock: '%s'; accepted: an absolute path", file);
+	if (!*file)
+		return replace(field, file, err);
+	free(*field);
+	*field = lock;
+	return 0;
+}
+
 int value_set(void *target, const struct value_key *key, const char *value, char *err)
 {
 	void *field = (char *)target + key->offset;
@@ -117,6 +133,8 @@ int value_set(void *target, const struct value_key *key, const char *value, char
 			rc = value_fail(err, "%s: '%s'; accepted: an absolute path", key->name,
 					value);
 		break;
+	case TYPE_LOCK:
+		return set_lock(field, value, err);
 	case TYPE_OWNER:
 		rc = set_owner(target, value, err);
 		break;

@@ -4,7 +4,8 @@
 
     hearth_zygote.py [--socket PATH] [--keep-fd FD]... MODULE...
 
-The socket is --socket, or the listening descriptor that HEARTH_ZYGOTE_FD names.
+The socket is --socket, or the listening descriptor that HEARTH_ZYGOTE_FD names. With
+a lock in HEARTH_ZYGOTE_LOCK, what is installed must be what it says (hearth_lock.py).
 An instance runs what the request's argv[0] says: FILE as __main__, or
 MODULE:FUNCTION, called without arguments; sys.argv is the request's argv.
 
@@ -171,6 +172,19 @@ def _close_inherited(kept):
                 pass  # it was the listing's own
 
 
+def _load_modules(modules):
+    lock = os.environ.pop("HEARTH_ZYGOTE_LOCK", "")
+    if not lock:
+        for module in modules:
+            importlib.import_module(module)
+        return
+    import hearth_lock
+    try:
+        hearth_lock.load(lock, modules)
+    except hearth_lock.Wrong as error:
+        sys.exit(f"hearth_zygote: lock: {error}")
+
+
 def main(words):
     sys.modules["hearth_zygote"] = sys.modules[__name__]  # the one that hooks register with
     path, keep_fds, modules = None, [], []
@@ -195,8 +209,7 @@ def main(words):
         sys.exit("hearth_zygote: no socket: name one with --socket, or a listening one in HEARTH_ZYGOTE_FD")
     except (OSError, ValueError) as error:
         sys.exit(f"hearth_zygote: {error}")
-    for module in modules:
-        importlib.import_module(module)
+    _load_modules(modules)
     try:
         argv, started = serve(fd, keep_fds)
     except OSError as error:
