@@ -65,6 +65,15 @@ def status7():
 def wait():
     os.read(0, 1)
 '''
+NUMERIC = '''
+import json, os, numpy
+own = numpy.random.default_rng(7)
+numpy.random.normal()
+
+def numbers():
+    os.write(1, json.dumps({"normal": numpy.random.normal(), "many": list(numpy.random.rand(2000)),
+                            "own": own.random()}).encode())
+'''
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWNET, CLONE_NEWPID = 0x20000, 0x4000000, 0x40000000, 0x20000000
 NOBODY = 65534
 
@@ -99,7 +108,8 @@ def run(image, handler, talk=None, **request):
     reader, writer = os.pipe()
     with os.fdopen(reader) as file:
         try:
-            instance = zygote.fork(talk or image.path, [f"handlers:{handler}", "word"], stdio=(None, writer, None), **request)
+            what = handler if ":" in handler else f"handlers:{handler}"
+            instance = zygote.fork(talk or image.path, [what, "word"], stdio=(None, writer, None), **request)
         finally:
             os.close(writer)
         instance.started()
@@ -153,6 +163,21 @@ def test_random_numbers_differ_between_instances():
         first, second = run(image, "numbers"), run(image, "numbers")
         for source in ("random", "urandom", "uuid", "hooked"):
             assert first[source] != second[source], source
+        assert first["own"] == second["own"], "a generator without a hook: hearth_zygote.py says so"
+
+
+def test_numpys_generators_differ_between_instances_if_they_are_its_own():
+    """The module leaves the global one with half a pair of normals, which no instance may get."""
+    if subprocess.run([zygote.PYTHON, "-c", "import numpy"], stderr=subprocess.DEVNULL).returncode:
+        raise Skip("no numpy (python3-numpy)")
+    with place() as (directory, _):
+        (directory / "numeric.py").write_text(NUMERIC)
+        with zygote.Image(directory, modules=["numeric"]) as image:
+            first, second = (run(image, "numeric:numbers") for _ in range(2))
+        assert first["normal"] != second["normal"]
+        for told in first, second:
+            assert len(set(told["many"])) == 2000 and 0.45 < sum(told["many"]) / 2000 < 0.55
+        assert not set(first["many"]) & set(second["many"])
         assert first["own"] == second["own"], "a generator without a hook: hearth_zygote.py says so"
 
 

@@ -29,6 +29,7 @@ ERROR_BYTES = 256
 EXIT_FAILED = 125
 SONAME = "libhearth-zygote.so.1"
 _hooks = []
+_numpy_words = 0, 0  # where its global generator keeps them, bytes
 _WARM = '''
 import os, sys
 class Warm:
@@ -85,6 +86,8 @@ def serve(fd, keep_fds=()):
     options = Options(runtime, kept, len(keep_fds), ctypes.c_uint(-1).value, warm=Options.WARM(_warm))
     sys.stdout.flush()
     sys.stderr.flush()
+    _start_once()
+    _find_numpy_words()
     gc.collect()
     gc.freeze()  # a collection in an instance does not touch, and so copy, the image's pages
     while True:
@@ -105,10 +108,15 @@ def serve(fd, keep_fds=()):
     return [os.fsdecode(child.argv[i]) for i in range(child.argc)], started
 
 
+def _start_once():
+    """What a start does for the first time, the interpreter does once: the compiler's types, its memory."""
+    exec(compile(_WARM, "warm", "exec"), types.ModuleType("warm").__dict__)
+
+
 def _warm(_):
     """In a spare: what every start writes to, so that its pages are copied before there is a request."""
     ctypes.pythonapi.PyOS_AfterFork_Child()
-    exec(compile(_WARM, "warm", "exec"), types.ModuleType("warm").__dict__)
+    _start_once()
     os.environ.update(dict(os.environ))
     _reseed_numpy()
     ctypes.pythonapi.PyOS_BeforeFork()
@@ -126,8 +134,23 @@ def _take_environment(env):
     sys.path[:0] = [p for p in wanted.get("PYTHONPATH", "").split(":") if p]
 
 
+def _find_numpy_words():
+    """seed() takes a millisecond; an instance writes what it would write. It has no half of a pair of normals then."""
+    global _numpy_words
+    if "numpy.random" not in sys.modules:
+        return
+    random = sys.modules["numpy.random"]
+    random.seed()
+    generator = random.get_state(legacy=False)
+    if generator["bit_generator"] == "MT19937":
+        _numpy_words = random.mtrand._rand._bit_generator.ctypes.state_address, generator["state"]["key"].nbytes
+
+
 def _reseed_numpy():
-    if "numpy.random" in sys.modules:
+    address, size = _numpy_words
+    if address:
+        ctypes.memmove(address, os.urandom(size), size)
+    elif "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
 
 
