@@ -78,6 +78,7 @@ class Manager:
         shutil.copy(BOOTSTRAP.with_name("hearth_lock.py"), self.directory)
         self.socket = self.directory / "images.sock"
         sections = {"manager": {"socket": self.socket, "cgroup": self.subtree.name, "run_dir": self.directory / "run",
+                                "state": self.directory / "state/images.json",
                                 "bootstrap": self.directory / BOOTSTRAP.name, "library": self.directory / LIBRARY.name,
                                 **manager}}
         for name, keys in images.items():

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Images by a lock of dependencies, declared through the API, and changed while the manager runs."""
+import json
+import os
+import signal
 import subprocess
 
-from harness import BUILD
-from test_images import Manager, refused
+from harness import BUILD, wait_for
+from test_images import OWNER, PATIENCE, Manager, as_user, refused
 
 LOCK = "telling==1.2.0\n"
 
@@ -57,3 +60,286 @@ def test_lock_of_other_versions_than_installed_fails_the_build():
             m.start()
             assert words in refused(m, do="build", image="py")
             assert m.run("seven.py").end() == {"exit": 7}
+
+
+def declare(m, image="mine", **keys):
+    return m.ask(**{"do": "declare", "image": image, "owner": OWNER, "modules": ["tellme"], "path": str(m.directory),
+                    **keys})
+
+
+def names(m):
+    return sorted(image["name"] for image in m.ask(do="ls")["images"])
+
+
+def test_declared_image_is_built_used_and_forgotten():
+    with Manager({}) as m:
+        found = declare(m, modules=["tellme", "json"], policy="always")
+        assert (found["name"], found["owner"], found["declared"], found["modules"], found["state"]) == \
+            ("mine", OWNER, "api", ["json", "tellme"], "none")
+        for _ in range(2):
+            assert m.run("seven.py", image="mine").end() == {"exit": 7}
+        m.wait_state("resident", "mine")
+        assert loads_tellme(m, "mine") == ("image", "True")
+        assert m.ask(do="forget", image="mine")["name"] == "mine"
+        wait_for(lambda: not names(m) and not m.cgroups("image"), PATIENCE, "it is gone")
+        assert "no image" in refused(m, do="run", image="mine", function="f", argv=["x"])
+
+
+def test_declared_by_a_lock():
+    with Manager({}) as m:
+        install(m, "telling", "1.2.0")
+        found = declare(m, modules=[], lock="telling==1.2.0 \\\n  --hash=sha256:00\n", build="start")
+        assert found["locked"] == 1
+        m.wait_state("resident", "mine")
+        assert loads_tellme(m, "mine") == ("image", "True")
+        same = declare(m, "other", modules=[], lock="# sorted or not\nTelling==1.2.0\n")
+        assert same["name"] == "mine" and names(m) == ["mine"]
+        for lock in "/etc/passwd", "telling", "telling==1.2.0\n-r other.txt":
+            assert "accepted: NAME==VERSION" in refused(m, do="declare", image="x", owner=OWNER, lock=lock)
+        assert "lock:2: '-r other.txt'" in refused(m, do="declare", image="x", owner=OWNER, lock=lock)
+        wrong = declare(m, "wrong", modules=[], lock="telling==1.3")
+        assert wrong["name"] == "wrong"
+        assert "telling: wanted 1.3, found 1.2.0" in refused(m, do="build", image="wrong")
+
+
+def test_modules_of_a_lock_that_cannot_be_loaded_are_left_to_the_functions():
+    with Manager({}) as m:
+        install(m, "telling", "1.2.0", top_level="tellme\nbroken\nabsent\n")
+        install(m, "broken", "1", files=("broken.py",))
+        declare(m, modules=[], lock="telling==1.2.0")
+        assert m.ask(do="build", image="mine")["state"] == "resident"
+        assert loads_tellme(m, "mine") == ("image", "True")
+        log = (m.directory / "run/mine.log").read_text()
+        assert "broken is not loaded: ValueError: out of order" in log and "absent is not loaded" in log
+        declare(m, "none", modules=[], lock="broken==1")
+        assert "none of its modules" in refused(m, do="build", image="none")
+        declare(m, "named", modules=["broken"], lock="telling==1.2.0")
+        assert "ValueError: out of order" in refused(m, do="build", image="named")
+
+
+def test_user_declares_its_own_images_only():
+    with Manager({"py": {"modules": "json"}}) as m:
+        assert "EACCES" in as_user(1000, lambda: refused(m, do="declare", image="x", owner=OWNER, modules="json"))
+        assert "EACCES" in as_user(1000, lambda: refused(m, do="declare", image="x", owner=0, modules="json"))
+        assert "EACCES" in as_user(1000, lambda: refused(m, do="declare", image="x", owner="root", modules="json"))
+        assert as_user(1000, lambda: str(m.ask(do="declare", image="x", modules="json")["owner"])) == "1000"
+        assert "EACCES" in as_user(OWNER, lambda: refused(m, do="forget", image="x"))
+        assert "EEXIST" in as_user(OWNER, lambda: refused(m, do="declare", image="x", modules="tellme"))
+        assert "EEXIST" in refused(m, do="declare", image="py", owner=OWNER, modules="tellme")
+        assert "EINVAL" in as_user(OWNER, lambda: refused(m, do="forget", image="py"))
+        assert m.show("py")["state"] == "none" and m.show("x")["owner"] == 1000
+        assert as_user(1000, lambda: m.ask(do="forget", image="x")["name"]) == "x"
+        assert names(m) == ["py"]
+
+
+def test_number_and_limits_of_declared_images_are_bounded():
+    with Manager({}, declare_max=2, declare_memory="1G", declare_timeout="10s") as m:
+        for name in "a", "b":
+            declare(m, name, modules=[name])
+        assert "declare_max" in refused(m, do="declare", image="c", owner=OWNER, modules="c")
+        declare(m, "b", modules=["bb"])
+        declare(m, "c", modules=["c"], owner=1000)
+        m.ask(do="forget", image="a")
+        declare(m, "c2", modules=["c"])
+        for bad, words in (({"memory": "2G"}, "up to 1G"), ({"build_timeout": "11s"}, "up to 10s"),
+                           ({"memory": (1 << 30) + 1}, "up to 1G")):
+            assert words in refused(m, do="declare", image="b", owner=OWNER, modules="b", **bad)
+        assert names(m) == ["b", "c", "c2"]
+
+
+def test_bad_declarations_are_refused_with_a_reason():
+    with Manager({}) as m:
+        for bad, words in (({}, "no modules and no lock"), ({"modules": "a", "owner": "nobody-at-all"}, "no user"),
+                           ({"modules": [1]}, "list of words"), ({"modules": ["a b"]}, "list of words"),
+                           ({"modules": ["-c"]}, "names of modules"), ({"modules": "a\nb"}, "control characters"),
+                           ({"modules": {"a": 1}}, "list of words"), ({"modules": "a", "memory": -1}, "whole number"),
+                           ({"modules": "a", "memory": "lots"}, "accepted: a size"),
+                           ({"modules": "a", "policy": "fixd:1"}, "fixed"), ({"modules": "a", "build": "now"}, "start, use"),
+                           ({"modules": "a", "build_timeout": "soon"}, "accepted:"), ({"modules": "a", "interpreter": "py"}, "absolute"),
+                           ({"modules": "a", "modles": "b"}, "did you mean modules"), ({"modules": "a", "path": "x" * 5000}, "path"),
+                           ({"modules": "a", "lock": 1}, "lock"), ({"modules": "a", "lock": ["a==1"]}, "lock"),
+                           ({"lock": ""}, "locks nothing"), ({"modules": "a", "owner": None}, "owner"),
+                           ({"modules": "a", "owner": 4294967295}, "no user"), ({"modules": "a", "image": "a/b"}, "image"),
+                           ({"modules": "a", "image": None}, "image"), ({"modules": "a", "image": "a@1"}, "image")):
+            found = refused(m, **{"do": "declare", "image": "x", "owner": OWNER, **bad})
+            assert "EINVAL" in found and words in found, (bad, found)
+        assert "has no owner" in refused(m, do="declare", image="x", modules="a")
+        assert names(m) == [] and not (m.directory / "state/images.json").exists()
+
+
+def test_same_dependencies_are_one_image():
+    with Manager({"py": {}}) as m:
+        assert declare(m, "mine")["name"] == "py"
+        assert declare(m, "mine", modules=["json", "tellme"])["name"] == "mine"
+        assert declare(m, "mine", modules=["tellme", "json", "json"])["name"] == "mine"
+        assert declare(m, "third", modules="json tellme")["name"] == "mine"
+        assert declare(m, "third", modules="json tellme", owner=1000)["name"] == "third"
+        assert names(m) == ["mine", "py", "third"]
+
+
+def test_declared_again_with_other_dependencies_it_is_replaced():
+    with Manager({}) as m:
+        declare(m, modules=["json"], policy="always")
+        m.ask(do="build", image="mine")
+        x = m.run("wait.py", image="mine")
+        assert x.line() == "up"
+        found = declare(m, modules=["tellme"], policy="always")
+        assert found["modules"] == ["tellme"] and found["uses"] == 1
+        m.wait_state("resident", "mine")
+        assert loads_tellme(m, "mine") == ("image", "True")
+        assert [i["retired"] for i in m.ask(do="ls")["images"]] == [True, False], "its child still runs"
+        assert x.end() == {"exit": 0}
+        wait_for(lambda: names(m) == ["mine"] and len(m.cgroups("image")) == 1, PATIENCE, "the old one is gone")
+
+
+def test_declared_images_outlive_the_manager():
+    with Manager({}) as m:
+        declare(m, "a", modules=["tellme"], build="start", memory="2G", policy="always")
+        declare(m, "b", modules=["json"])
+        declare(m, "c", modules=["ast"], lock="x==1 # why\n", owner=1000)
+        m.ask(do="forget", image="b")
+        before = {image["name"]: image for image in m.ask(do="ls")["images"]}
+        m.stop(signal.SIGKILL)
+        m.start()
+        m.wait_state("resident", "a")
+        after = {image["name"]: image for image in m.ask(do="ls")["images"]}
+        for key in "owner", "key", "modules", "policy", "locked", "declared", "interpreter":
+            assert [i[key] for i in before.values()] == [i[key] for i in after.values()], key
+        assert (m.directory / "state/images.json").stat().st_mode & 0o777 == 0o600
+        m.stop()
+        m.config.write_text(m.config.read_text() + f"[image a]\nowner = {OWNER}\nmodules = json\n")
+        m.start()
+        assert m.show("a")["modules"] == ["json"] and m.show("a")["declared"] == "config"
+        assert "image a: uid" in (m.directory / "log").read_text()
+
+
+def test_damaged_file_of_declared_images_is_set_aside():
+    with Manager({}) as m:
+        state = m.directory / "state/images.json"
+        declare(m, "a")
+        declare(m, "b", modules=["json"])
+        good = json.loads(state.read_text())
+        broken = json.loads(state.read_text())
+        broken["images"][0]["policy"] = "fixd:1"
+        for text, left in ((state.read_text()[:-5], []), ("", []), ("[]", []), ('{"version":2,"images":[]}', []),
+                           ('{"version":1,"images":{}}', []), ("\0" * 10, []), (json.dumps(broken), ["b"]),
+                           ('{"version":1,"images":[7,null,{}]}', []), (json.dumps(good), ["a", "b"])):
+            m.stop()
+            for aside in state.parent.glob("*damaged*"):
+                aside.unlink()
+            state.write_text(text)
+            m.start()
+            assert names(m) == left, text
+            kept = list(state.parent.glob("images.json.damaged-*"))
+            assert len(kept) == (text != json.dumps(good)), text
+            assert not kept or kept[0].read_text() == text and str(kept[0]) in (m.directory / "log").read_text()
+
+
+def test_declared_what_cannot_be_saved_is_told():
+    with Manager({}, state="/proc/hearth/images.json") as m:
+        assert "only until this manager ends" in refused(m, do="declare", image="x", owner=OWNER, modules="json")
+        assert names(m) == ["x"]
+
+
+def reload(m, text=None):
+    """Sends SIGHUP and waits for what the manager says to it."""
+    log = m.directory / "log"
+    size = log.stat().st_size
+    if text is not None:
+        m.config.write_text(text)
+    m.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: any(words in log.read_text()[size:] for words in ("read again", "stay as they were")), PATIENCE,
+             lambda: log.read_text()[size:])
+    return log.read_text()[size:]
+
+
+def section(name, **keys):
+    return f"[image {name}]\n" + "".join(f"{key} = {value}\n" for key, value in {"owner": OWNER, **keys}.items())
+
+
+def test_reload_adds_changes_and_removes_images():
+    with Manager({}) as m:
+        head = m.config.read_text()
+        path = {"path": m.directory, "policy": "always"}
+        kept, gone = section("kept", modules="tellme", **path), section("gone", modules="json", **path)
+        said = reload(m, head + kept + gone + section("old", modules="ast", **path))
+        assert "3 images added, 0 changed, 0 removed" in said and names(m) == ["gone", "kept", "old"], said
+        for name in "kept", "gone", "old":
+            m.ask(do="build", image=name)
+        pids = {name: m.show(name)["pid"] for name in ("kept", "gone", "old")}
+        declare(m, "mine", modules=["time"])
+        said = reload(m, head + kept + section("old", modules="tellme json", **path) + section("new", modules="sys", **path))
+        assert "1 images added, 1 changed, 1 removed" in said, said
+        m.wait_state("resident", "old")
+        assert m.show("kept")["pid"] == pids["kept"] and m.show("old")["pid"] != pids["old"]
+        assert m.show("old")["modules"] == ["json", "tellme"]
+        wait_for(lambda: names(m) == ["kept", "mine", "new", "old"] and len(m.cgroups("image")) == 2, PATIENCE,
+                 lambda: f"{names(m)} {m.cgroups('image')}")
+        said = reload(m)
+        assert "0 images added, 0 changed, 0 removed" in said and m.show("kept")["pid"] == pids["kept"]
+
+
+def test_reload_of_a_bad_configuration_changes_nothing():
+    with Manager({"py": {"policy": "always"}}) as m:
+        good = m.config.read_text()
+        pid = m.ask(do="build", image="py")["pid"]
+        for bad, words in (("[image x]\nowner = 0\n", "has no modules"), ("[imag x]\na = 1\n", "unknown section")):
+            said = reload(m, good + bad)
+            assert words in said and "the images stay as they were" in said
+            assert m.show()["pid"] == pid and names(m) == ["py"]
+        m.config.unlink()
+        assert "No such file" in reload(m)
+        said = reload(m, good.replace(str(m.socket), str(m.directory / "elsewhere.sock")))
+        assert "take a restart" in said and m.show()["pid"] == pid
+
+
+def test_reload_that_removes_an_image_waits_for_its_children():
+    with Manager({"py": {"policy": "always"}}) as m:
+        good = m.config.read_text()
+        m.ask(do="build", image="py")
+        x, cold = m.run("wait.py"), None
+        assert x.line() == "up" and x.started["from"] == "image"
+        pid = m.show()["pid"]
+        reload(m, good.split("[image")[0])
+        assert "no image" in refused(m, do="run", image="py", function="f", argv=["x"])
+        [found] = m.ask(do="ls")["images"]
+        assert found["retired"] and found["children"] == 1 and found["pid"] == pid
+        os.kill(pid, 0)
+        reload(m, good)
+        assert m.show()["retired"] is False and m.show()["pid"] == 0
+        m.ask(do="build", image="py")
+        cold = m.run("seven.py")
+        assert cold.started["from"] == "image" and cold.end() == {"exit": 7}
+        assert x.end() == {"exit": 0}
+        wait_for(lambda: len(m.ask(do="ls")["images"]) == 1 and len(m.cgroups("image")) == 1, PATIENCE, "the old one ended")
+        assert m.show()["state"] == "resident"
+
+
+def test_reload_while_an_image_is_built_and_while_it_is_frozen():
+    with Manager({"slow": {"modules": "slow"}, "cold": {"freeze_after": "50ms", "policy": "always"}}) as m:
+        pending = m.call(do="build", image="slow")
+        m.wait_state("building", "slow")
+        m.ask(do="build", image="cold")
+        m.wait_state("frozen", "cold")
+        reload(m, m.config.read_text().split("[image")[0])
+        wait_for(lambda: not m.ask(do="ls")["images"] and not m.cgroups("image"), PATIENCE, "both are gone")
+        try:
+            pending.answer()
+            raise AssertionError("built all the same")
+        except Exception as error:
+            assert "ECHILD" in str(error)
+        m.stop()
+        assert m.process is None
+
+
+def test_an_image_declared_and_forgotten_many_times_leaves_nothing():
+    with Manager({}) as m:
+        for i in range(30):
+            declare(m, modules=["tellme", f"m{i}"] if i % 2 else ["tellme"], build="start" if i % 3 == 0 else "use")
+            if i % 4 == 3:
+                m.ask(do="forget", image="mine")
+        declare(m)
+        m.ask(do="forget", image="mine")
+        wait_for(lambda: not names(m) and not m.cgroups("image"), PATIENCE, lambda: f"{names(m)} {m.cgroups('image')}")
+        assert json.loads((m.directory / "state/images.json").read_text()) == {"version": 1, "images": []}
+        assert not list((m.directory / "run").glob("*.sock"))

@@ -4,12 +4,10 @@
  * save that a worker starts late can never replace a newer one.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "agent/state.h"
 #include "lib/util.h"
@@ -40,28 +38,10 @@ static int read_all(const char *path, char **text, size_t *len)
 	return 0;
 }
 
-/* Damaged files are kept for a look, never overwritten by each other. */
-static int set_aside(const char *path, char *aside, size_t size)
-{
-	for (unsigned int try = 0; try < 100; try++) {
-		int n = try ? snprintf(aside, size, "%s.damaged-%lld-%u", path,
-				       (long long)time(NULL), try)
-			    : snprintf(aside, size, "%s.damaged-%lld", path, (long long)time(NULL));
-
-		if ((size_t)n >= size)
-			return -ENAMETOOLONG;
-		if (renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE) == 0)
-			return 0;
-		if (errno != EEXIST)
-			return -errno;
-	}
-	return -EEXIST;
-}
-
 static int reject(const char *path, const char *wrong, char *err, size_t err_size)
 {
 	char aside[4096];
-	int rc = set_aside(path, aside, sizeof(aside));
+	int rc = file_set_aside(path, aside, sizeof(aside));
 
 	if (rc < 0) {
 		snprintf(err, err_size, "%s: %s; cannot set it aside: %s", path, wrong,

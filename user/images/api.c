@@ -6,8 +6,10 @@
 #include <utlist.h>
 
 #include "images/api_internal.h"
+#include "images/declare.h"
 #include "images/image.h"
 #include "images/instance.h"
+#include "images/saved.h"
 #include "lib/util.h"
 
 /* ---- requests */
@@ -97,6 +99,58 @@ static int do_evict(struct request *r, char *error)
 	return err;
 }
 
+/* Once it outlives this manager. */
+static void answer_saved(struct request *r, const struct image *image)
+{
+	r->conn->saved = image_json(image);
+	r->conn->save = saved_write(r->m);
+}
+
+static int do_declare(struct request *r, char *error)
+{
+	struct image *image;
+	bool changed;
+	int err = declare_image(r->m, r->conn->uid, r->body, &image, &changed, error);
+
+	if (!err && changed)
+		answer_saved(r, image);
+	else if (!err)
+		api_answer(r->m, r->conn->id, image_json(image), -1, true);
+	return err;
+}
+
+static int do_forget(struct request *r, char *error)
+{
+	int err = declare_forget(r->image, error);
+
+	if (!err)
+		answer_saved(r, r->image);
+	return err;
+}
+
+void api_saved(struct manager *m, uint64_t number, int err)
+{
+	struct conn *c, *next;
+	char text[HEARTH_ZYGOTE_ERROR];
+
+	DL_FOREACH_SAFE(m->conns, c, next)
+	{
+		json_t *saved = c->saved;
+
+		if (!c->save || c->save > number)
+			continue;
+		c->saved = NULL;
+		if (!err) {
+			api_answer(m, c->id, saved, -1, true);
+			continue;
+		}
+		json_decref(saved);
+		snprintf(text, sizeof(text), "done, but only until this manager ends: %.160s: %s",
+			 m->settings->state, strerror(-err));
+		api_fail(m, c->id, err, text);
+	}
+}
+
 static int do_run(struct request *r, char *error)
 {
 	return instance_start(r->image, r->conn->id, r->body, r->conn->uid, r->fds, error);
@@ -107,8 +161,9 @@ static const struct {
 	bool image;
 	int (*run)(struct request *r, char *error);
 } verbs[] = {
-    {"ls", false, do_ls},      {"show", true, do_show}, {"build", true, do_build},
-    {"evict", true, do_evict}, {"run", true, do_run},
+    {"ls", false, do_ls},        {"show", true, do_show}, {"build", true, do_build},
+    {"evict", true, do_evict},   {"run", true, do_run},   {"declare", false, do_declare},
+    {"forget", true, do_forget},
 };
 
 static int find_image(struct request *r, char *error)
@@ -141,7 +196,8 @@ static int dispatch(struct request *r, char *error)
 		err = verbs[i].image ? find_image(r, error) : 0;
 		return err ? err : verbs[i].run(r, error);
 	}
-	snprintf(error, HEARTH_ZYGOTE_ERROR, "do: accepted: ls, show, build, evict, run");
+	snprintf(error, HEARTH_ZYGOTE_ERROR,
+		 "do: accepted: ls, show, build, evict, run, declare, forget");
 	return -EINVAL;
 }
 

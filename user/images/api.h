@@ -22,6 +22,8 @@ void api_close(struct manager *m);
  * reference to answer. fd may be -1; last: nothing follows, so it is closed.
  */
 void api_answer(struct manager *m, uint64_t conn, json_t *answer, int fd, bool last);
+/* What was asked to be saved, up to that number, is in the file; or err says why not. */
+void api_saved(struct manager *m, uint64_t number, int err);
 /* The memory of the images has been measured: whoever waited for that is answered. */
 void api_measured(struct manager *m);
 void api_fail(struct manager *m, uint64_t conn, int err, const char *text);

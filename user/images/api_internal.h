@@ -15,6 +15,8 @@ struct conn {
 	bool closing;
 	const struct image *built; /* tell it when this build is over */
 	json_t *later;             /* its request, to be answered once memory is measured */
+	uint64_t save; /* 0, or the number of what must be in the file before the answer */
+	json_t *saved; /* that answer */
 	struct conn *prev, *next;
 };
 

@@ -23,6 +23,7 @@ static void on_closed(uv_handle_t *handle)
 
 	close(c->fd);
 	json_decref(c->later);
+	json_decref(c->saved);
 	free(c);
 }
 

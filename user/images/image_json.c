@@ -47,6 +47,8 @@ json_t *image_json(const struct image *image)
 	    ns_to_s(image->fork_took_ns), "resident_bytes", (json_int_t)image->resident_bytes,
 	    "swap_bytes", (json_int_t)image->swap_bytes, "value", image_value(image), "cgroup",
 	    image->cgroup, "error", image->error);
+	json_object_set_new(object, "declared", json_string(s->request ? "api" : "config"));
+	json_object_set_new(object, "retired", json_boolean(image->retired));
 	json_object_set_new(object, "locked", json_integer((json_int_t)pip_lock_count(s->lock)));
 	usage_add_fields(image, object);
 	return object;

@@ -19,6 +19,8 @@
 #include "images/image.h"
 #include "images/instance.h"
 #include "images/place.h"
+#include "images/roster.h"
+#include "images/saved.h"
 #include "lib/cgroup.h"
 #include "lib/log.h"
 #include "lib/util.h"
@@ -115,6 +117,12 @@ static void on_end(uv_signal_t *handle, int signum)
 	uv_stop(&m->loop);
 }
 
+static void on_reload(uv_signal_t *handle, int signum)
+{
+	(void)signum;
+	roster_reload(handle->data);
+}
+
 static bool images_live(const struct manager *m)
 {
 	struct image *image;
@@ -123,7 +131,7 @@ static bool images_live(const struct manager *m)
 		if (image->pid || image->job)
 			return true;
 	}
-	return m->in_flight || m->usage_job;
+	return m->in_flight || m->usage_job || saved_pending(m);
 }
 
 /* Images end, instances go on; each turn of the loop ends with news of a child or a worker. */
@@ -145,20 +153,6 @@ static int on_signal(struct manager *m, uv_signal_t *handle, uv_signal_cb callba
 
 	handle->data = m;
 	return err ? err : uv_signal_start(handle, callback, signum);
-}
-
-static int add_images(struct manager *m)
-{
-	struct settings *s = m->settings;
-	struct image *image;
-	int err = 0;
-
-	for (size_t i = 0; i < s->n_images && !err; i++) {
-		err = image_new(m, s->images[i], &image);
-		if (!err)
-			s->images[i] = NULL;
-	}
-	return err;
 }
 
 static int begin(struct manager *m)
@@ -185,9 +179,13 @@ static int begin(struct manager *m)
 	}
 	place_sweep(m); /* only now: nobody else is at work here */
 	if (!err)
-		err = add_images(m);
+		err = roster_begin(m);
+	if (!err)
+		err = saved_begin(m);
 	if (!err)
 		err = on_signal(m, &m->child_signal, on_child, SIGCHLD);
+	if (!err)
+		err = on_signal(m, &m->reload_signal, on_reload, SIGHUP);
 	if (!err)
 		err = on_signal(m, &m->term_signal, on_end, SIGTERM);
 	return err ? err : on_signal(m, &m->int_signal, on_end, SIGINT);
@@ -198,6 +196,7 @@ static int run(struct settings *settings)
 	static struct manager m;
 	struct image *image, *next;
 	struct rlimit files;
+	size_t n;
 	int err;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -209,11 +208,9 @@ static int run(struct settings *settings)
 	err = begin(&m);
 	if (err)
 		return 1;
-	DL_FOREACH (m.images, image) {
-		if (image->settings->at_start)
-			image_build(image, true);
-	}
-	log_info("%zu images are declared in %s", settings->n_images, settings->file);
+	DL_COUNT(m.images, image, n);
+	log_info("%zu images are declared in %s, %zu through the API", settings->n_images,
+		 settings->file, n - settings->n_images);
 	while (!m.ending)
 		uv_run(&m.loop, UV_RUN_DEFAULT);
 	api_close(&m);
@@ -223,6 +220,7 @@ static int run(struct settings *settings)
 		image_free(image);
 	}
 	uv_run(&m.loop, UV_RUN_NOWAIT); /* frees them */
+	saved_end(&m);
 	return 0;
 }
 

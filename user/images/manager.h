@@ -28,6 +28,7 @@ struct conn;
 struct instance;
 struct image_job;
 struct usage_job;
+struct saved;
 
 struct image {
 	struct manager *manager;
@@ -78,13 +79,14 @@ struct manager {
 	struct instance *instances;
 	unsigned int in_flight; /* being started: a child may exist that is in no list yet */
 	uint64_t serial;        /* of instances */
-	uv_signal_t child_signal, term_signal, int_signal;
+	uv_signal_t child_signal, term_signal, int_signal, reload_signal;
 	uv_poll_t listener;
 	int listen_fd;
 	struct conn *conns;
 	uint64_t conn_serial;
 	struct usage_job *usage_job; /* on a worker */
 	uint64_t measure_after_ns;
+	struct saved *saved;
 	bool ending;
 };
 

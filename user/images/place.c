@@ -4,14 +4,17 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "images/place.h"
 #include "lib/cgroup.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/util.h"
 
-#define SWEEP_MAX 4096 /* cgroups looked at; the rest waits for the next start */
+#define SWEEP_WAIT_NS (2 * NSEC_PER_SEC) /* for what it kills; it may be stuck in the kernel */
+#define SWEEP_MAX     4096               /* cgroups looked at; the rest waits for the next start */
 
 char *place_path(const struct manager *m, uid_t uid, const char *tail)
 {
@@ -68,9 +71,17 @@ void place_remove(struct manager *m, const char *path)
 
 struct sweep {
 	size_t own; /* bytes of the manager's own path */
+	uint64_t give_up_ns;
 	char *paths[SWEEP_MAX];
 	size_t n;
 };
+
+/* Until then the socket of such an image is in use. */
+static void wait_empty(int fd, uint64_t give_up_ns)
+{
+	while (cgroup_read_populated(fd) == 1 && now_ns() < give_up_ns)
+		nanosleep(&(struct timespec){.tv_nsec = NSEC_PER_MSEC}, NULL);
+}
 
 static int on_cgroup(int fd, uint64_t id, const char *path, void *arg)
 {
@@ -88,6 +99,7 @@ static int on_cgroup(int fd, uint64_t id, const char *path, void *arg)
 	if (image) {
 		cgroup_freeze_write(fd, false);
 		cgroup_kill(fd);
+		wait_empty(fd, sweep->give_up_ns);
 	}
 	if (sweep->n < SWEEP_MAX && (sweep->paths[sweep->n] = strdup(path)))
 		sweep->n++;
@@ -101,6 +113,7 @@ void place_sweep(struct manager *m)
 
 	if (sweep) {
 		sweep->own = strlen(m->settings->cgroup);
+		sweep->give_up_ns = now_ns() + SWEEP_WAIT_NS;
 		err = cgroup_walk(m->root_fd, m->settings->cgroup, on_cgroup, sweep);
 	}
 	if (err && err != -ENOENT)

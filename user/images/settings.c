@@ -17,7 +17,11 @@ static const struct value_key manager_keys[] = {
     {"bootstrap", TYPE_PATH, offsetof(struct settings, bootstrap),
      "/usr/local/lib/hearth/hearth_zygote.py"},
     {"library", TYPE_TEXT, offsetof(struct settings, library), "libhearth-zygote.so.1"},
+    {"state", TYPE_PATH, offsetof(struct settings, state), "/var/lib/hearth/images.json"},
     {"budget", TYPE_SIZE, offsetof(struct settings, budget_bytes), "0"},
+    {"declare_max", TYPE_COUNT, offsetof(struct settings, declare_max), "8"},
+    {"declare_memory", TYPE_SIZE, offsetof(struct settings, declare_memory_bytes), "4G"},
+    {"declare_timeout", TYPE_DURATION, offsetof(struct settings, declare_timeout_ns), "60s"},
     {0},
 };
 
@@ -185,4 +189,21 @@ void settings_free(struct settings *s)
 	free(s->images);
 	free(s->file);
 	free(s);
+}
+
+bool settings_same_places(const struct settings *a, const struct settings *b)
+{
+	for (const struct value_key *k = manager_keys; k->name; k++)
+		if (!value_is_number(k) && strcmp(*(char *const *)((const char *)a + k->offset),
+						  *(char *const *)((const char *)b + k->offset)))
+			return false;
+	return true;
+}
+
+void settings_take_limits(struct settings *s, const struct settings *from)
+{
+	for (const struct value_key *k = manager_keys; k->name; k++)
+		if (value_is_number(k))
+			memcpy((char *)s + k->offset, (const char *)from + k->offset,
+			       sizeof(uint64_t));
 }

@@ -44,7 +44,12 @@ struct settings {
 	char *run_dir;
 	char *bootstrap;
 	char *library;
+	char *state;           /* file of the images that were declared through the API */
 	uint64_t budget_bytes; /* of memory for all images; 0: no limit */
+	/* of images that are declared through the API */
+	uint64_t declare_max; /* of one owner */
+	uint64_t declare_memory_bytes;
+	uint64_t declare_timeout_ns;
 	struct image_settings **images;
 	size_t n_images;
 };
@@ -52,6 +57,11 @@ struct settings {
 /* 0, or -errno with "FILE:LINE: what is wrong; accepted: ..." in err. */
 int settings_load(const char *file, struct settings **out, char *err, size_t err_size);
 void settings_free(struct settings *s);
+
+/* Do all keys of [manager] that name a place say the same? */
+bool settings_same_places(const struct settings *a, const struct settings *b);
+/* Those that are numbers, from another. */
+void settings_take_limits(struct settings *s, const struct settings *from);
 
 /* One with the defaults; NULL without memory. */
 struct image_settings *image_settings_new(const char *name);

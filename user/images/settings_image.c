@@ -145,10 +145,9 @@ static bool same_value(const struct value_key *k, const void *a, const void *b)
 {
 	a = (const char *)a + k->offset;
 	b = (const char *)b + k->offset;
-	switch (k->type) {
-	case TYPE_DURATION:
-	case TYPE_SIZE:
+	if (value_is_number(k))
 		return *(const uint64_t *)a == *(const uint64_t *)b;
+	switch (k->type) {
 	case TYPE_BUILD:
 		return *(const bool *)a == *(const bool *)b;
 	case TYPE_POLICY:

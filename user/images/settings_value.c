@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <ctype.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -13,6 +14,8 @@
 #include "lib/pip_lock.h"
 #include "lib/size.h"
 #include "lib/text.h"
+
+#define COUNT_MAX 1000000
 
 int value_fail(char *err, const char *fmt, ...)
 {
@@ -93,6 +96,18 @@ static int set_build(bool *at_start, const char *value, char *err)
 	return 0;
 }
 
+static int set_count(uint64_t *field, const char *key, const char *value, char *err)
+{
+	char *end;
+	unsigned long number = strtoul(value, &end, 10);
+
+	if (!isdigit((unsigned char)*value) || *end || number > COUNT_MAX)
+		return value_fail(err, "%s: '%s'; accepted: a whole number up to %d", key, value,
+				  COUNT_MAX);
+	*field = number;
+	return 0;
+}
+
 static int set_lock(char **field, const char *file, char *err)
 {
 	char why[SETTINGS_ERROR - 16], *lock;
@@ -124,6 +139,8 @@ int value_set(void *target, const struct value_key *key, const char *value, char
 			   ? 0
 			   : value_fail(err, "%s: '%s'; accepted: " SIZE_ACCEPTED, key->name,
 					value);
+	case TYPE_COUNT:
+		return set_count(field, key->name, value, err);
 	case TYPE_BUILD:
 		return set_build(field, value, err);
 	case TYPE_WORDS:
@@ -184,6 +201,6 @@ int value_defaults(void *target, const struct value_key *keys, char *err)
 void value_free(void *target, const struct value_key *keys)
 {
 	for (const struct value_key *k = keys; k->name; k++)
-		if (k->type != TYPE_DURATION && k->type != TYPE_SIZE && k->type != TYPE_BUILD)
+		if (!value_is_number(k) && k->type != TYPE_BUILD)
 			free(*(char **)((char *)target + k->offset));
 }

@@ -17,6 +17,7 @@ enum value_type {
 	TYPE_OWNER,
 	TYPE_DURATION,
 	TYPE_SIZE,
+	TYPE_COUNT,
 	TYPE_POLICY,
 	TYPE_BUILD
 };
@@ -35,6 +36,11 @@ const struct value_key *value_key_find(const struct value_key *keys, const char 
 				       unsigned int *given, char *err);
 int value_set(void *target, const struct value_key *key, const char *value, char *err);
 int value_defaults(void *target, const struct value_key *keys, char *err);
+static inline bool value_is_number(const struct value_key *key)
+{
+	return key->type == TYPE_DURATION || key->type == TYPE_SIZE || key->type == TYPE_COUNT;
+}
+
 void value_free(void *target, const struct value_key *keys);
 
 #endif

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "lib/util.h"
 
@@ -117,4 +118,21 @@ int write_atomic(const char *path, const void *data, size_t len, mode_t mode)
 		return rc;
 	}
 	return fsync(dir) < 0 ? -errno : 0;
+}
+
+int file_set_aside(const char *path, char *aside, size_t size)
+{
+	for (unsigned int try = 0; try < 100; try++) {
+		int n = try ? snprintf(aside, size, "%s.damaged-%lld-%u", path,
+				       (long long)time(NULL), try)
+			    : snprintf(aside, size, "%s.damaged-%lld", path, (long long)time(NULL));
+
+		if ((size_t)n >= size)
+			return -ENAMETOOLONG;
+		if (renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EEXIST;
 }

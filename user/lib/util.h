@@ -103,4 +103,10 @@ int write_once_at(int dirfd, const char *path, const char *str);
  */
 int write_atomic(const char *path, const void *data, size_t len, mode_t mode);
 
+/*
+ * Rename a damaged file to PATH.damaged-TIME, whose name is then in aside: it is kept
+ * for a look, and never takes the place of another.
+ */
+int file_set_aside(const char *path, char *aside, size_t size);
+
 #endif
