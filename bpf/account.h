@@ -139,18 +139,12 @@ static __always_inline void learn_idle_time(struct hearth_function *fn, __u32 fu
 	__sync_fetch_and_add(&fn->s2, 2 * c + 1);
 }
 
-/* An instance became busy; if it is the function's first, an idle time closes. */
-static __always_inline void function_enter(struct hearth_function *fn, struct hearth_control *ctl,
-					   __u32 slot, __u64 now, __u16 start)
+/* A busy span opens; since: when the idle time before it began, 0 if there is none to learn. */
+static __always_inline void function_open(struct hearth_function *fn, struct hearth_control *ctl,
+					  __u32 slot, __u64 since, __u64 now, __u16 start)
 {
-	__s32 before = __sync_fetch_and_add(&fn->busy, 1);
-	__u64 since, spans, idle_ns = 0;
+	__u64 spans, idle_ns = 0;
 
-	if (before >= (__s32)fn->peak)
-		fn->peak = before + 1; /* a lost race costs one instance of advice */
-	if (before != 0)
-		return;
-	since = fn->last_idle_ns;
 	if (since) {
 		idle_ns = now > since ? now - since : 0;
 		learn_idle_time(fn, ctl->function, idle_ns);
@@ -158,6 +152,18 @@ static __always_inline void function_enter(struct hearth_function *fn, struct he
 	fn->last_busy_ns = now;
 	spans = __sync_fetch_and_add(&fn->busy_spans, 1) + 1;
 	emit_span(HEARTH_EV_BUSY, now, ctl, slot, idle_ns, spans, start);
+}
+
+/* An instance became busy; if it is the function's first, an idle time closes. */
+static __always_inline void function_enter(struct hearth_function *fn, struct hearth_control *ctl,
+					   __u32 slot, __u64 now, __u16 start)
+{
+	__s32 before = __sync_fetch_and_add(&fn->busy, 1);
+
+	if (before >= (__s32)fn->peak)
+		fn->peak = before + 1; /* a lost race costs one instance of advice */
+	if (before == 0)
+		function_open(fn, ctl, slot, fn->last_idle_ns, now, start);
 }
 
 /* last_idle_ns is published before the decrement that lets a begin read it. */
@@ -171,8 +177,16 @@ static __always_inline void function_leave(struct hearth_function *fn, struct he
 		emit_span(HEARTH_EV_IDLE, now, ctl, slot, now > since ? now - since : 0, spans, 0);
 }
 
+/* How a begin came about. */
+enum begin_how {
+	BEGIN_EXEC,
+	BEGIN_SOCKET,
+	BEGIN_STARTED, /* by whoever started the process */
+	BEGIN_FORKED,  /* from an image: no cold start, however new the instance */
+};
+
 static __always_inline void account_begin(struct hearth_instance *inst, __u32 slot, __u64 now,
-					  bool socket)
+					  enum begin_how how)
 {
 	struct hearth_control *ctl = control_of(slot);
 	__u16 start = HEARTH_START_WARM;
@@ -183,7 +197,7 @@ static __always_inline void account_begin(struct hearth_instance *inst, __u32 sl
 		return;
 	first = __sync_fetch_and_add(&inst->inflight, 1) == 0;
 	lukewarm = wake_if_armed(ctl, slot, now, HEARTH_WAKE_BEGIN);
-	if (socket)
+	if (how == BEGIN_SOCKET)
 		__sync_fetch_and_add(&inst->requests, 1);
 	__sync_fetch_and_add(&inst->begins, 1);
 	inst->last_begin_ns = now;
@@ -200,7 +214,7 @@ static __always_inline void account_begin(struct hearth_instance *inst, __u32 sl
 		__sync_fetch_and_add(&fn->lukewarm_starts, 1);
 		start = HEARTH_START_LUKEWARM;
 	}
-	if (inst->fresh && __sync_lock_test_and_set(&inst->fresh, 0)) {
+	if (how != BEGIN_FORKED && inst->fresh && __sync_lock_test_and_set(&inst->fresh, 0)) {
 		__sync_fetch_and_add(&fn->cold_starts, 1);
 		start = HEARTH_START_COLD;
 	}
@@ -239,6 +253,67 @@ static __always_inline void account_end(struct hearth_instance *inst, __u32 slot
 	inflight_drop(inst, slot, now);
 }
 
+/* The mirror of learn_idle_time, unless the geometry changed meanwhile. */
+static __always_inline void unlearn_idle_time(struct hearth_function *fn, __u32 function,
+					      __u64 idle_ns)
+{
+	struct hearth_fn_control *fctl = bpf_map_lookup_elem(&fn_controls, &function);
+	__u64 bin, c;
+
+	if (!fctl || !fctl->bin_ns)
+		return;
+	bin = idle_ns / fctl->bin_ns;
+	if (bin >= fctl->nbins || bin >= HEARTH_BINS) {
+		if (fn->oob)
+			__sync_fetch_and_add(&fn->oob, -1);
+		return;
+	}
+	if (!fn->bins[bin])
+		return;
+	c = __sync_fetch_and_add(&fn->bins[bin], -1);
+	__sync_fetch_and_add(&fn->s1, -1);
+	__sync_fetch_and_add(&fn->s2, 1 - 2 * c);
+}
+
+/*
+ * What was begun turned out to be a server. If its begin opened the function's busy span and
+ * nothing else is in it, the idle time goes on as if it had not been.
+ */
+static __always_inline void account_undo(struct hearth_instance *inst, __u32 slot, __u64 now)
+{
+	struct hearth_control *ctl = control_of(slot);
+	struct hearth_function *fn;
+	__u64 since, busy, spans;
+	__s32 before;
+	bool opened;
+
+	fn = ctl ? bpf_map_lookup_elem(&functions, &ctl->function) : NULL;
+	if (!fn)
+		return;
+	__sync_fetch_and_add(&inst->begins, -1);
+	__sync_fetch_and_add(&fn->invocations, -1);
+	since = fn->last_idle_ns;
+	busy = fn->last_busy_ns;
+	spans = fn->busy_spans;
+	opened = inst->last_begin_ns == busy;
+	before = __sync_fetch_and_add(&inst->inflight, -1);
+	if (before <= 0) {
+		__sync_fetch_and_add(&inst->inflight, 1);
+		return;
+	}
+	if (before != 1)
+		return;
+	if (!opened) {
+		function_leave(fn, ctl, slot, now);
+		return;
+	}
+	if (__sync_fetch_and_add(&fn->busy, -1) != 1)
+		return;
+	if (since)
+		unlearn_idle_time(fn, ctl->function, busy > since ? busy - since : 0);
+	emit_span(HEARTH_EV_IDLE, now, ctl, slot, now > busy ? now - busy : 0, spans, 0);
+}
+
 /* Health checks wake and hold, but are neither counted nor learned. */
 static __always_inline void probe_begin(struct hearth_instance *inst, __u32 slot, __u64 now)
 {
@@ -264,6 +339,15 @@ static __always_inline void touch_loose(struct hearth_instance *inst, __u64 now)
 	inst->last_loose_ns = now;
 }
 
+/* One that was forked from an image is its own invocation until it listens, a server afterwards. */
+static __always_inline bool counts_by(const struct hearth_instance *inst,
+				      const struct hearth_control *ctl, __u32 source)
+{
+	if ((ctl->sources & HEARTH_SRC_IMAGE) && (source == HEARTH_SRC_IMAGE) == !!inst->listens)
+		return false;
+	return ctl->sources & source;
+}
+
 /*
  * Start the request or probe of a connection, unless it is in one. `source` is what an invocation
  * of this kind is counted by: where the instance does not count by it, the request only holds and
@@ -273,14 +357,14 @@ static __always_inline void conn_begin(struct conn *c, struct hearth_instance *i
 				       __u32 source, bool probe)
 {
 	struct hearth_control *ctl = control_of(c->slot);
-	__u32 phase = probe || (ctl && !(ctl->sources & source)) ? CONN_PROBE : CONN_REQUEST;
+	__u32 phase = probe || (ctl && !counts_by(inst, ctl, source)) ? CONN_PROBE : CONN_REQUEST;
 
 	if (__sync_val_compare_and_swap(&c->phase, CONN_IDLE, phase) != CONN_IDLE)
 		return;
 	if (phase == CONN_PROBE)
 		probe_begin(inst, c->slot, now);
 	else
-		account_begin(inst, c->slot, now, true);
+		account_begin(inst, c->slot, now, BEGIN_SOCKET);
 }
 
 /* End whatever the connection is in; the swap makes it once. */

@@ -240,7 +240,8 @@ int hearth_sweep_tasks(struct bpf_iter__task *ctx)
 	tgid = task->tgid;
 	mark = bpf_map_lookup_elem(&marks, &tgid);
 	n = bpf_map_lookup_elem(&node, &zero);
-	if (mark && n && mark->start_ns == task->start_boottime)
+	/* A process that ended may wait for its parent; its exit was lost if it is marked. */
+	if (mark && n && mark->start_ns == task->start_boottime && task->signal->live.counter)
 		mark->seen = n->sweep;
 	return 0;
 }
@@ -248,7 +249,7 @@ int hearth_sweep_tasks(struct bpf_iter__task *ctx)
 /* Count the roots of what still runs, drop the marks of what does not. */
 static long sweep_mark(struct bpf_map *map, const void *key, void *value, void *ctx)
 {
-	struct hearth_mark *mark = value;
+	struct hearth_mark *mark = value, copy;
 	__u64 sweep = *(__u64 *)ctx;
 	struct hearth_recount *n;
 	__u32 tgid = *(__u32 *)key, slot;
@@ -260,13 +261,16 @@ static long sweep_mark(struct bpf_map *map, const void *key, void *value, void *
 	/* Never looked at: it may be younger than this sweep. The next one decides. */
 	if (!mark->seen)
 		mark->seen = 1;
-	slot = mark->slot;
-	n = bpf_map_lookup_elem(&recounts, &slot);
-	if (!n || mark->root != tgid || !instance_of(slot, mark->gen))
+	copy = *mark;
+	if (!mark_resolve(&copy))
 		return 0;
-	if (mark->kind == HEARTH_MARK_INVOCATION)
+	slot = copy.slot;
+	n = bpf_map_lookup_elem(&recounts, &slot);
+	if (!n || copy.root != tgid || !instance_of(slot, copy.gen))
+		return 0;
+	if (copy.kind == HEARTH_MARK_INVOCATION)
 		__sync_fetch_and_add(&n->execs, 1);
-	else if (mark->kind == HEARTH_MARK_OUTSIDE)
+	else if (copy.kind == HEARTH_MARK_OUTSIDE)
 		__sync_fetch_and_add(&n->outsiders, 1);
 	return 0;
 }

@@ -3,25 +3,26 @@
  * Exec-per-request functions (classic watchdog, CGI). An exec whose parent
  * lives in the same instance begins an invocation, the exit of that process
  * ends it; its descendants belong to it. The entry point, trees that entered
- * from outside and handlers of a live request are not invocations.
+ * from outside and handlers of a live request are not invocations. Where an
+ * image manager fills the cgroup it is the other way round: who enters is one.
  */
 #include "marks.h"
 
-static __always_inline struct hearth_ref *ref_of(struct task_struct *task)
+static __always_inline bool is_of(const struct hearth_mark *mark, const struct hearth_ref *ref)
 {
-	__u64 cgid = task_cgroup_id(task);
+	struct hearth_mark copy = *mark;
 
-	return bpf_map_lookup_elem(&cgroups, &cgid);
+	return mark_resolve(&copy) && copy.slot == ref->slot && copy.gen == ref->gen;
 }
 
 /*
- * A process came into an instance from outside. Before the instance is up that
- * is its entry point; afterwards it is a stranger (docker exec, exec probe),
- * who holds the instance until it exits; its children are not counted either. Either way it must
- * not sit in a frozen cgroup: wake and hold.
+ * A process came into an instance from outside. If an image manager fills its cgroup, that is an
+ * invocation. Else, before the instance is up, it is its entry point; afterwards it is a stranger
+ * (docker exec, exec probe), who holds the instance until it exits; its children are not counted
+ * either. Either way it must not sit in a frozen cgroup: wake and hold.
  */
 static __always_inline void enter(struct task_struct *leader, __u32 tgid,
-				  const struct hearth_ref *ref, __u64 now)
+				  const struct hearth_ref *ref, __u64 now, enum begin_how how)
 {
 	struct hearth_instance *inst = instance_of(ref->slot, ref->gen);
 	struct hearth_control *ctl = control_of(ref->slot);
@@ -31,10 +32,14 @@ static __always_inline void enter(struct task_struct *leader, __u32 tgid,
 	if (!inst || !ctl)
 		return;
 	mark = mark_of(leader, tgid, now);
-	if (mark && mark->slot == ref->slot && mark->gen == ref->gen)
+	if (mark && is_of(mark, ref))
 		return; /* moved within the instance */
 	if (mark)
 		mark_drop(tgid, now); /* it left another instance */
+	if (counts_by(inst, ctl, HEARTH_SRC_IMAGE)) {
+		image_begin(leader, tgid, inst, ref, now, how);
+		return;
+	}
 	up = inst->ready || ((ctl->flags & HEARTH_CTL_EXEC_OPEN) && inst->entered);
 	if (!up)
 		__sync_fetch_and_add(&inst->entered, 1);
@@ -45,23 +50,69 @@ static __always_inline void enter(struct task_struct *leader, __u32 tgid,
 	emit(HEARTH_EV_ENTER, now, ctl->cgid, ref->slot, ctl->function, tgid, BPF_RB_FORCE_WAKEUP);
 }
 
+/* The cgroup was made a moment ago: whether it is an instance is being found out. */
+static __always_inline void enter_early(struct task_struct *leader, __u32 tgid, __u64 cgid,
+					__u64 now, enum begin_how how)
+{
+	struct hearth_early *e = bpf_map_lookup_elem(&early, &cgid);
+	struct hearth_ref *ref;
+
+	if (!e || !mark_set(tgid, leader->start_boottime, (__u32)cgid, cgid >> 32,
+			    HEARTH_MARK_EARLY, tgid))
+		return;
+	if (!e->first_ns) {
+		e->first_ns = now;
+		e->cold = how == BEGIN_STARTED;
+	}
+	if (!(__sync_fetch_and_add(&e->word, HEARTH_EARLY_BEGIN) & HEARTH_EARLY_TAKEN))
+		return;
+	bpf_map_delete_elem(&marks, &tgid); /* found out meanwhile */
+	ref = bpf_map_lookup_elem(&cgroups, &cgid);
+	if (ref)
+		enter(leader, tgid, ref, now, how);
+}
+
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(hearth_attach_task, struct cgroup *dst, const char *path, struct task_struct *task,
 	     bool threadgroup)
 {
 	struct hearth_ref *ref;
-	__u64 cgid;
+	__u64 cgid, now;
 
 	if (dst->root->hierarchy_id != 0)
 		return 0;
 	cgid = cgroup_id(dst);
+	now = bpf_ktime_get_ns();
 	ref = bpf_map_lookup_elem(&cgroups, &cgid);
-	if (ref)
-		enter(task->group_leader, task->tgid, ref, bpf_ktime_get_ns());
-	else
-		mark_drop(task->tgid,
-			  bpf_ktime_get_ns()); /* it left an instance, if it was in one */
+	if (ref) {
+		enter(task->group_leader, task->tgid, ref, now, BEGIN_FORKED);
+	} else {
+		mark_drop(task->tgid, now); /* it left an instance, if it was in one */
+		enter_early(task->group_leader, task->tgid, cgid, now, BEGIN_FORKED);
+	}
 	return 0;
+}
+
+/*
+ * Born into a cgroup that is no instance, or not yet: of an invocation there, or its root. Most
+ * processes are born where their parents are, and the parent is nobody we know.
+ */
+static __always_inline void fork_early(struct task_struct *parent, struct task_struct *child,
+				       enum begin_how how)
+{
+	__u64 cgid = task_cgroup_id(child);
+	__u32 parent_tgid = parent->tgid;
+	struct hearth_mark *mark;
+
+	if (task_cgroup_id(parent) != cgid) {
+		enter_early(child, child->tgid, cgid, bpf_ktime_get_ns(), how);
+		return;
+	}
+	mark = bpf_map_lookup_elem(&marks, &parent_tgid);
+	if (mark && mark->kind == HEARTH_MARK_EARLY &&
+	    mark->start_ns == parent->group_leader->start_boottime)
+		mark_set(child->tgid, child->start_boottime, mark->slot, mark->gen, mark->kind,
+			 mark->root);
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -70,22 +121,26 @@ int BPF_PROG(hearth_fork, struct task_struct *parent, struct task_struct *child)
 	__u32 parent_tgid = parent->tgid, tgid = child->tgid;
 	struct hearth_ref *ref, *from;
 	struct hearth_mark *mark;
+	enum begin_how how;
 
 	if (tgid == parent_tgid)
 		return 0; /* a thread */
+	/* An image forks siblings of its own (CLONE_PARENT), others start children. */
+	how = (__u32)child->real_parent->tgid == parent_tgid ? BEGIN_STARTED : BEGIN_FORKED;
 	ref = ref_of(child);
-	if (!ref)
+	if (!ref) {
+		fork_early(parent, child, how);
 		return 0;
+	}
 	mark = bpf_map_lookup_elem(&marks, &parent_tgid);
-	if (mark && mark->slot == ref->slot && mark->gen == ref->gen &&
-	    mark->start_ns == parent->group_leader->start_boottime) {
+	if (mark && is_of(mark, ref) && mark->start_ns == parent->group_leader->start_boottime) {
 		mark_set(tgid, child->start_boottime, mark->slot, mark->gen, mark->kind,
 			 mark->root);
 		return 0;
 	}
 	from = ref_of(parent);
 	if (!from || from->slot != ref->slot)
-		enter(child, tgid, ref, bpf_ktime_get_ns());
+		enter(child, tgid, ref, bpf_ktime_get_ns(), how);
 	return 0;
 }
 
@@ -96,6 +151,7 @@ int BPF_PROG(hearth_exec, struct task_struct *task, int old_pid, void *bprm)
 	struct hearth_ref *ref = ref_of(task), *from;
 	struct hearth_instance *inst;
 	struct hearth_control *ctl;
+	struct hearth_mark *mark;
 	__u32 tgid = task->tgid;
 	__u64 now;
 
@@ -108,7 +164,8 @@ int BPF_PROG(hearth_exec, struct task_struct *task, int old_pid, void *bprm)
 	if (!inst->ready && !(ctl->flags & HEARTH_CTL_EXEC_OPEN))
 		return 0; /* still the entry point, or what it starts */
 	now = bpf_ktime_get_ns();
-	if (mark_of(leader, tgid, now))
+	mark = mark_of(leader, tgid, now);
+	if (mark && mark->kind != HEARTH_MARK_EARLY)
 		return 0;
 	parent = task->real_parent;
 	from = ref_of(parent);
@@ -121,7 +178,7 @@ int BPF_PROG(hearth_exec, struct task_struct *task, int old_pid, void *bprm)
 	}
 	if (mark_set(tgid, leader->start_boottime, ref->slot, ref->gen, HEARTH_MARK_INVOCATION,
 		     tgid))
-		account_begin(inst, ref->slot, now, false);
+		account_begin(inst, ref->slot, now, BEGIN_EXEC);
 	return 0;
 }
 

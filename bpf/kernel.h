@@ -16,6 +16,8 @@
 #include <bpf/bpf_endian.h>
 #include "hearth/event.h"
 
+#define EEXIST 17
+
 #define AF_UNIX  1
 #define AF_INET  2
 #define AF_INET6 10

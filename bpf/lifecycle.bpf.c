@@ -27,6 +27,7 @@ int BPF_PROG(hearth_mkdir, struct cgroup *cgrp, const char *path)
 {
 	__u64 cgid, parent;
 	struct hearth_ref *ref, copy;
+	struct hearth_early none = {};
 	__u32 level;
 
 	if (!in_scope(cgrp))
@@ -41,6 +42,8 @@ int BPF_PROG(hearth_mkdir, struct cgroup *cgrp, const char *path)
 		copy = *ref;
 		if (bpf_map_update_elem(&cgroups, &cgid, &copy, BPF_NOEXIST))
 			count_drop(HEARTH_DROP_CGROUPS_FULL);
+	} else if (bpf_map_update_elem(&early, &cgid, &none, BPF_NOEXIST)) {
+		count_drop(HEARTH_DROP_CGROUPS_FULL);
 	}
 	emit(HEARTH_EV_MKDIR, bpf_ktime_get_ns(), cgid, 0, 0, parent, BPF_RB_FORCE_WAKEUP);
 	return 0;
@@ -55,6 +58,37 @@ static __always_inline void instance_gone(struct hearth_instance *inst, struct h
 	__sync_fetch_and_add(&inst->gen, 1);
 	if (__sync_lock_test_and_set(&inst->inflight, 0) > 0 && fn)
 		function_leave(fn, ctl, slot, now);
+}
+
+/* It came and went before the agent looked: the name goes with the count, for it is gone. */
+static __always_inline void tell_missed(__u64 cgid, const char *path, __u64 now)
+{
+	struct hearth_early *e = bpf_map_lookup_elem(&early, &cgid);
+	struct hearth_missed *out;
+	__u64 word;
+
+	if (!e)
+		return;
+	word = __sync_fetch_and_or(&e->word, HEARTH_EARLY_TAKEN);
+	if (!(word & HEARTH_EARLY_TAKEN) && (word & HEARTH_EARLY_MASK)) {
+		out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
+		if (out) {
+			__builtin_memset(&out->event, 0, sizeof(out->event));
+			out->event.ts_ns = now;
+			out->event.cgid = cgid;
+			out->event.type = HEARTH_EV_MISSED;
+			out->begins = word & HEARTH_EARLY_MASK;
+			out->first_ns = e->first_ns;
+			out->last_ns = e->last_ns;
+			out->cold = e->cold;
+			out->pad = 0;
+			bpf_probe_read_kernel_str(out->path, sizeof(out->path), path);
+			bpf_ringbuf_submit(out, quietly());
+		} else {
+			count_drop(HEARTH_DROP_EVENTS_FULL);
+		}
+	}
+	bpf_map_delete_elem(&early, &cgid);
 }
 
 SEC("tp_btf/cgroup_rmdir")
@@ -78,6 +112,7 @@ int BPF_PROG(hearth_rmdir, struct cgroup *cgrp, const char *path)
 		if (inst && ctl && ctl->cgid == cgid)
 			instance_gone(inst, ctl, copy.slot, now);
 	}
+	tell_missed(cgid, path, now);
 	emit(HEARTH_EV_RMDIR, now, cgid, copy.slot, 0, 0, BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
@@ -104,6 +139,7 @@ int BPF_PROG(hearth_populated, struct cgroup *cgrp, const char *path, int popula
 	if (!populated) {
 		inst->entered = 0;
 		inst->ready = 0;
+		inst->listens = 0;
 		inst->fresh = 1;
 	}
 	emit(HEARTH_EV_POPULATED, bpf_ktime_get_ns(), cgid, ref->slot, ctl->function, populated,

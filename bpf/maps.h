@@ -76,6 +76,14 @@ struct {
 	__type(value, struct hearth_mark);
 } marks MAP;
 
+/* Cgroups between their making and the agent's word on what they are. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, HEARTH_MAX_INSTANCES);
+	__type(key, __u64); /* cgroup id */
+	__type(value, struct hearth_early);
+} early MAP;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

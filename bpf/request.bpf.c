@@ -538,6 +538,7 @@ static __always_inline void listening(struct sock *sk)
 	inst = instance_of(ref->slot, ref->gen);
 	if (!inst)
 		return;
+	inst->listens = 1;
 	mark_unlisten(leader, leader->tgid, now);
 	inst->ready = 1;
 	c = bpf_sk_storage_get(&conns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);

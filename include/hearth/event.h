@@ -17,6 +17,7 @@
 
 #define HEARTH_ABI 1u
 
+#define HEARTH_NO_SLOT       (~0u) /* of an event whose instance was gone before it had one */
 #define HEARTH_BINS          512u  /* most bins an idle-time histogram can have */
 #define HEARTH_MAX_INSTANCES 8192u /* default map sizes; the config may lower them */
 #define HEARTH_MAX_FUNCTIONS 2048u
@@ -28,6 +29,7 @@ enum hearth_source {
 	HEARTH_SRC_REQUEST = 1, /* TCP server sockets */
 	HEARTH_SRC_EXEC = 2,    /* a process executed per request */
 	HEARTH_SRC_UNIX = 4,    /* AF_UNIX stream server sockets */
+	HEARTH_SRC_IMAGE = 8, /* a process that enters: forked from an image, or a claimed spare */
 };
 
 /* struct hearth_control.flags */
@@ -63,7 +65,7 @@ struct hearth_instance {
 	__u32 ready;         /* listened, or completed an invocation */
 	__u32 entered;       /* processes that entered as (part of) the entry point */
 	__u32 woken;         /* a connection attempt woke it: its begin is a lukewarm start */
-	__u32 pad;
+	__u32 listens;       /* it serves: requests count, processes that enter do not */
 };
 
 struct hearth_function {
@@ -124,6 +126,8 @@ enum hearth_mark_kind {
 	HEARTH_MARK_INVOCATION = 1,
 	HEARTH_MARK_OUTSIDE = 2,
 	HEARTH_MARK_IN_REQUEST = 3, /* executed inside a live request: part of it */
+	HEARTH_MARK_EARLY =
+	    4, /* entered before its cgroup was an instance: slot and gen are its id */
 };
 
 struct hearth_mark {
@@ -133,6 +137,30 @@ struct hearth_mark {
 	__u32 root;     /* tgid that began it; its exit is the end */
 	__u64 start_ns; /* start_boottime of the marked process: pids are reused */
 	__u64 seen;     /* last sweep that found the process alive */
+};
+
+/*
+ * Value of the hash cgroup id -> processes that entered it before the agent said whether it is an
+ * instance: the kernel counts at once, the agent takes the count when it has read the name.
+ */
+struct hearth_early {
+	__u64 word; /* begins, ends and who has taken them: HEARTH_EARLY_* */
+	__u64 first_ns;
+	__u64 last_ns;
+	__u32 cold; /* the first was started, not forked from an image */
+	__u32 pad;
+};
+#define HEARTH_EARLY_BEGIN   1ULL         /* the lower 30 bits: begins */
+#define HEARTH_EARLY_END     (1ULL << 30) /* the next 30: ends */
+#define HEARTH_EARLY_MASK    (HEARTH_EARLY_END - 1)
+#define HEARTH_EARLY_COUNTED (1ULL << 62) /* the instance has them: later ends are its own */
+#define HEARTH_EARLY_TAKEN   (1ULL << 63)
+
+/* Argument of the `take` program: what came early is invocations of this instance. */
+struct hearth_take {
+	__u64 cgid;
+	__u32 slot;
+	__u32 gen;
 };
 
 /* One for the whole node, in `node`. */
@@ -210,6 +238,7 @@ enum hearth_event_type {
 	HEARTH_EV_BUSY,      /* function idle -> busy; value = idle time ns, 0 if first */
 	HEARTH_EV_IDLE,      /* function busy -> idle; value = busy span ns */
 	HEARTH_EV_ENTER,     /* a process entered the instance from outside: look at its sockets */
+	HEARTH_EV_MISSED,    /* cgid: gone before it was an instance; a struct hearth_missed */
 };
 
 /* How an instance was found by a begin. Reclaimed instances are frozen and armed too. */
@@ -224,6 +253,19 @@ struct hearth_event {
 	__u32 type;
 	__u16 start; /* HEARTH_EV_BUSY: enum hearth_start of the begin */
 	__u16 span;  /* HEARTH_EV_BUSY, _IDLE: low bits of busy_spans, so that a gap shows */
+};
+
+#define HEARTH_PATH 512u
+
+/* The record of HEARTH_EV_MISSED, and the argument of the program that counts it. */
+struct hearth_missed {
+	struct hearth_event event; /* function: filled in by the agent */
+	__u64 begins;
+	__u64 first_ns;
+	__u64 last_ns;
+	__u32 cold;
+	__u32 pad;
+	char path[HEARTH_PATH]; /* of the cgroup, as the kernel names it; cut off if longer */
 };
 
 enum hearth_wake_cause {
@@ -248,11 +290,14 @@ HEARTH_SIZE(hearth_fn_control, 56);
 HEARTH_SIZE(hearth_probe_net, 24);
 HEARTH_SIZE(hearth_name, 128);
 HEARTH_SIZE(hearth_mark, 32);
+HEARTH_SIZE(hearth_early, 32);
+HEARTH_SIZE(hearth_take, 16);
 HEARTH_SIZE(hearth_node, 32);
 HEARTH_SIZE(hearth_socket, 56);
 HEARTH_SIZE(hearth_recount, 16);
 HEARTH_SIZE(hearth_repair, 64);
 HEARTH_SIZE(hearth_event, 40);
+HEARTH_SIZE(hearth_missed, 72 + HEARTH_PATH);
 HEARTH_SIZE(hearth_wake, 16);
 
 #endif

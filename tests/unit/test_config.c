@@ -146,7 +146,7 @@ static void every_mistake_names_line_and_key_and_what_is_accepted(void **state)
 	    {"[policy]\ncpu_threshold = 1.2.3\n", 2, {"not a decimal number"}},
 	    {"[policy]\ncpu_threshold = nan\n", 2, {"not a decimal number"}},
 	    {"[policy]\ncpu_threshold = 0x1\n", 2, {"not a decimal number"}},
-	    {"[policy]\nsource = tcp\n", 2, {"accepted: auto, request, exec or unix"}},
+	    {"[policy]\nsource = tcp\n", 2, {"accepted: auto, request, exec, unix or image"}},
 	    {"[policy]\nudp = freeze\n", 2, {"accepted: hold"}},
 	    {"[policy]\ndefault = hybird:240\n", 2, {"[policy] default: ", "hybird"}},
 	    {"[policy]\ndefault =\n", 2, {"[policy] default: "}},

@@ -21,6 +21,7 @@ enum source_choice {              /* which kernel hooks count invocations */
 		     SOURCE_REQUEST,
 		     SOURCE_EXEC,
 		     SOURCE_UNIX,
+		     SOURCE_IMAGE, /* processes that enter, until they listen; then TCP requests */
 };
 
 /*

@@ -21,7 +21,7 @@
 #define DAYS_MAX  (30 * NSEC_PER_DAY) /* as the policy library */
 
 static const char *const modes[] = {"observe", "manage", NULL};
-static const char *const sources[] = {"auto", "request", "exec", "unix", NULL};
+static const char *const sources[] = {"auto", "request", "exec", "unix", "image", NULL};
 static const char *const ends[] = {"auto", "direction", NULL};
 static const char *const holds[] = {"hold", "ignore", NULL};
 static const char *const rungs[] = {"warm", "frozen", "reclaimed", "gone", NULL};
@@ -139,9 +139,9 @@ static const struct config_key keys[] = {
 	  .accepted = "a decimal number above 0, up to 1024", .max = 1024,
 	  .help = "share of one CPU that counts as work even without a request in flight" },
 	{ POLICY(source), .key = "source", .fallback = "auto",
-	  CHOICE(sources, "auto, request, exec or unix"),
-	  .help = "what an invocation is: TCP request, executed process, AF_UNIX request;"
-		  " auto: request, and exec" },
+	  CHOICE(sources, "auto, request, exec, unix or image"),
+	  .help = "what an invocation is: TCP request, executed process, AF_UNIX request,"
+		  " process forked from an image; auto: request, and exec" },
 	{ POLICY(end), .key = "end", .fallback = "auto", CHOICE(ends, "auto or direction"),
 	  .help = "auto parses HTTP/1 to find the end of a request; direction takes the first answer" },
 	{ POLICY(outbound), .key = "outbound", .fallback = "hold", HOLD,
@@ -189,7 +189,7 @@ static const struct config_key keys[] = {
 	  .accepted = "systemd, docker, podman or kubernetes",
 	  .help = "ready-made rules that know a runtime's paths and names" },
 	{ .section = "rule", .key = "source", .fallback = "",
-	  CHOICE(sources, "auto, request, exec or unix"),
+	  CHOICE(sources, "auto, request, exec, unix or image"),
 	  .help = "as in [policy], for what this rule matches; a [function] section's goes first" },
 
 	{ .section = "function", .offset = offsetof(struct fn_settings, policy),

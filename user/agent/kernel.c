@@ -20,8 +20,8 @@
 
 /* Maps that outlive the agent. The others are scratch of one run. */
 static const char *const PINNED[] = {
-    "cgroups", "instances", "controls", "functions", "fn_controls", "names", "probe_nets",
-    "marks",   "node",      "drops",    "wakes",     "events",      "conns"};
+    "cgroups", "instances", "controls", "functions", "fn_controls", "names",  "probe_nets",
+    "marks",   "early",     "node",     "drops",     "wakes",       "events", "conns"};
 
 static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list args)
 {
@@ -347,9 +347,12 @@ static int on_event(void *ctx, void *data, size_t size)
 {
 	struct kernel *k = ctx;
 
-	return size >= sizeof(struct hearth_event) && k->on_event
-		   ? k->on_event(data, k->on_event_arg)
-		   : 0;
+	if (size < sizeof(struct hearth_event) || !k->on_event)
+		return 0;
+	if (((const struct hearth_event *)data)->type == HEARTH_EV_MISSED &&
+	    size < sizeof(struct hearth_missed))
+		return 0;
+	return k->on_event(data, k->on_event_arg);
 }
 
 int kernel_open(const struct kernel_options *o, struct kernel **out)

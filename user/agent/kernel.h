@@ -79,6 +79,16 @@ int kernel_sockets(struct kernel *k, pid_t pid, kernel_socket_fn fn, void *arg);
  */
 int kernel_recount(struct kernel *k);
 
+/*
+ * Source image. What entered a cgroup before it was an instance is its invocations (take), or is
+ * nothing to count (forget); a process that was there before the hooks were is one (adopt), if the
+ * instance counts by image; and what the kernel counted in a cgroup that was gone too soon.
+ */
+int kernel_early_take(struct kernel *k, uint64_t cgid, const struct hearth_ref *ref);
+void kernel_early_forget(struct kernel *k, uint64_t cgid);
+int kernel_adopt_process(struct kernel *k, pid_t pid);
+int kernel_count_missed(struct kernel *k, struct hearth_missed *missed);
+
 typedef int (*kernel_event_fn)(const struct hearth_event *ev, void *arg);
 void kernel_events_subscribe(struct kernel *k, kernel_event_fn fn, void *arg);
 int kernel_events_fd(const struct kernel *k); /* readable: call consume */

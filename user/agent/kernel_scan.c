@@ -167,6 +167,39 @@ static int run_prog(struct bpf_program *prog, void *ctx, uint32_t size)
 	return bpf_prog_test_run_opts(bpf_program__fd(prog), &opts);
 }
 
+/* ---- source image */
+
+int kernel_early_take(struct kernel *k, uint64_t cgid, const struct hearth_ref *ref)
+{
+	struct hearth_take take = {.cgid = cgid, .slot = ref->slot, .gen = ref->gen};
+
+	return run_prog(k->skel->progs.hearth_take_early, &take, sizeof(take));
+}
+
+/* Nested cgroups are no instances by name, but theirs may have taken what came early. */
+void kernel_early_forget(struct kernel *k, uint64_t cgid)
+{
+	struct hearth_early e;
+
+	if (!bpf_map__lookup_elem(k->skel->maps.early, &cgid, sizeof(cgid), &e, sizeof(e), 0) &&
+	    !(e.word & HEARTH_EARLY_TAKEN))
+		bpf_map__delete_elem(k->skel->maps.early, &cgid, sizeof(cgid), 0);
+}
+
+int kernel_adopt_process(struct kernel *k, pid_t pid)
+{
+	union bpf_iter_link_info info = {.task.tid = (uint32_t)pid};
+
+	return run_iter(k->skel->progs.hearth_adopt_task, &info, NULL, 1, NULL);
+}
+
+int kernel_count_missed(struct kernel *k, struct hearth_missed *missed)
+{
+	return run_prog(k->skel->progs.hearth_count_missed, missed, sizeof(*missed));
+}
+
+/* ---- marks */
+
 /* Forget the marks of processes that are gone, count those that run. */
 static int sweep_marks(struct kernel *k)
 {

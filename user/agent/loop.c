@@ -116,6 +116,9 @@ int loop_event(const struct hearth_event *ev, void *arg)
 		if (ev->cgid == a->maps->node->attach_id)
 			attach_again(a);
 		break;
+	case HEARTH_EV_MISSED:
+		registry_missed(a->registry, container_of(ev, struct hearth_missed, event));
+		break;
 	case HEARTH_EV_ENTER:
 		inst = registry_instance(a->registry, ev->cgid);
 		if (inst)

@@ -141,6 +141,8 @@ static uint32_t source_bits(enum source_choice source)
 		return HEARTH_SRC_EXEC;
 	case SOURCE_UNIX:
 		return HEARTH_SRC_UNIX;
+	case SOURCE_IMAGE:
+		return HEARTH_SRC_REQUEST | HEARTH_SRC_IMAGE;
 	case SOURCE_AUTO:
 		break;
 	}
@@ -263,6 +265,7 @@ void registry_add(struct registry *r, int fd, uint64_t cgid, const char *path,
 		inst->outer->nested++;
 	publish(r, inst);
 	registry_adopt(r, inst);
+	registry_adopt_images(r, inst);
 	inst->adopt_due = true; /* again soon: a connection may have waited to be accepted */
 	inst->registered_ns = inst->started_ns = now_ns();
 	inst->populated = cgroup_read_populated(inst->fd) == 1;
@@ -312,4 +315,6 @@ void registry_configure(struct registry *r, const struct config *config)
 	registry_sync(r, false);
 	HASH_ITER (hh, r->instances, inst, tmp)
 		set_control(r, inst);
+		registry_adopt_images(r, inst);
+	}
 }

@@ -154,6 +154,9 @@ int registry_sync(struct registry *r, bool fresh);
 int registry_appear(struct registry *r, uint64_t cgid);
 void registry_vanish(struct registry *r, uint64_t cgid);
 
+/* Count what ran in a cgroup that is gone, if a rule would have made it an instance by image. */
+void registry_missed(struct registry *r, const struct hearth_missed *missed);
+
 /* Attribute the sockets its processes hold now: some may have been made elsewhere. */
 void registry_adopt(struct registry *r, struct instance *inst);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Adoption: processes, sockets and nested cgroups from before the registration. */
+/* Adoption: processes, sockets, nested cgroups and invocations from before the registration. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -13,6 +13,7 @@ struct adoption {
 	struct registry *r;
 	struct instance *inst;
 	bool listens;
+	bool counts; /* what is in it counts by image */
 	unsigned int processes;
 };
 
@@ -80,5 +81,62 @@ void registry_adopt(struct registry *r, struct instance *inst)
 	if (a.processes && !slot->entered)
 		slot->entered = a.processes;
 	if (a.listens)
-		slot->ready = 1;
+		slot->ready = slot->listens = 1;
+}
+
+/* ---- source image */
+
+static int adopt_image_process(pid_t pid, void *arg)
+{
+	struct adoption *a = arg;
+
+	kernel_adopt_process(a->r->o.kernel, pid);
+	return 0;
+}
+
+static int adopt_image_cgroup(int fd, uint64_t id, const char *path, void *arg)
+{
+	struct adoption *a = arg;
+	struct hearth_ref ref;
+
+	(void)path;
+	if (kernel_ref_get(a->r->o.kernel, id, &ref) || ref.slot != a->inst->slot)
+		return 0;
+	if (a->counts)
+		kernel_early_take(a->r->o.kernel, id, &ref);
+	else
+		kernel_early_forget(a->r->o.kernel, id);
+	if (a->counts)
+		cgroup_procs(fd, adopt_image_process, a);
+	return 0;
+}
+
+void registry_adopt_images(struct registry *r, struct instance *inst)
+{
+	struct adoption a = {.r = r, .inst = inst};
+
+	a.counts = (r->maps->controls[inst->slot].sources & HEARTH_SRC_IMAGE) &&
+		   !r->maps->instances[inst->slot].listens;
+	cgroup_walk(r->o.cgroot_fd, inst->path, adopt_image_cgroup, &a);
+}
+
+void registry_missed(struct registry *r, const struct hearth_missed *missed)
+{
+	struct hearth_missed copy = *missed;
+	struct fn_settings settings;
+	struct naming_result name;
+	enum source_choice source;
+	struct function *fn;
+
+	copy.path[sizeof(copy.path) - 1] = '\0';
+	if (!naming_match(r->config->naming, copy.path + (copy.path[0] == '/'), &name) ||
+	    config_settings(r->config, name.function, &settings))
+		return;
+	source = config_source(&settings, name.source);
+	fn_settings_done(&settings);
+	fn = source == SOURCE_IMAGE ? registry_function_get(r, name.function) : NULL;
+	if (!fn)
+		return;
+	copy.event.function = fn->index;
+	kernel_count_missed(r->o.kernel, &copy);
 }

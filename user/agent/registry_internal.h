@@ -34,6 +34,11 @@ void registry_add(struct registry *r, int fd, uint64_t cgid, const char *path,
 void registry_remove(struct registry *r, struct instance *inst);
 /* The instance that the parent of this cgroup belongs to, or NULL. */
 struct instance *registry_outer(struct registry *r, int fd);
+/*
+ * Where an image manager fills the cgroup, the processes in it are invocations: those the kernel
+ * counted before it was an instance, and those that were there before the kernel side was.
+ */
+void registry_adopt_images(struct registry *r, struct instance *inst);
 /* Retire a slot that the kernel no longer watches; it does so itself at rmdir. */
 void registry_release(struct registry *r, uint32_t slot);
 

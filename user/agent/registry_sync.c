@@ -15,6 +15,7 @@ static void look_at(struct registry *r, int fd, uint64_t cgid, const char *path,
 	bool populated;
 
 	if (!naming_match(r->config->naming, path, &name)) {
+		kernel_early_forget(r->o.kernel, cgid);
 		if (inst)
 			registry_remove(r, inst);
 		else if (kernel_ref_get(r->o.kernel, cgid, &ref) &&

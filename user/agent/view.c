@@ -46,11 +46,15 @@ static const char *tier_of(const struct agent *a, const struct instance *inst)
 
 static const char *sources_text(uint32_t sources)
 {
-	static const char *const TEXTS[8] = {
-	    "none", "request",      "exec",      "request+exec",
-	    "unix", "request+unix", "exec+unix", "request+exec+unix"};
+	static const char *const TEXTS[] = {
+	    [HEARTH_SRC_REQUEST] = "request",
+	    [HEARTH_SRC_EXEC] = "exec",
+	    [HEARTH_SRC_REQUEST | HEARTH_SRC_EXEC] = "request+exec",
+	    [HEARTH_SRC_UNIX] = "unix",
+	    [HEARTH_SRC_REQUEST | HEARTH_SRC_IMAGE] = "request+image",
+	};
 
-	return TEXTS[sources & 7];
+	return sources < ARRAY_SIZE(TEXTS) && TEXTS[sources] ? TEXTS[sources] : "none";
 }
 
 static void view_instance(const struct agent *a, const struct instance *inst, uint64_t now,

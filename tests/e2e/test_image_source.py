@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Source image: who enters the instance begins an invocation, its exit ends it; servers count by requests."""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+
+import zygote
+from harness import World, rows, wait_for
+from test_images import Manager
+
+HANDLERS = '''
+import os, sys
+os.environ["PATH"] = "/usr/bin:/bin"
+
+def until_closed():
+    sys.stdin.read()
+
+def quick():
+    pass
+
+def program():
+    os.execvp("cat", ["cat"])
+
+def programs():
+    os.system("true; true")
+    sys.stdin.read()
+
+def daemon():
+    if os.fork() == 0:
+        os.setsid()
+        os.close(1)
+        while True: os.read(os.open("/dev/zero", os.O_RDONLY), 0) or __import__("time").sleep(3600)
+
+def listen():
+    import socket
+    s = socket.create_server(("127.0.0.1", 0))
+    os.write(1, b"%d\\n" % s.getsockname()[1])
+    while True:
+        c, _ = s.accept()
+        while c.recv(4096):
+            c.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+'''
+
+
+class Child:
+    """An instance of the image whose stdin and stdout are pipes."""
+
+    def __init__(self, image, handler, cgroup):
+        read, self.stdin = os.pipe2(os.O_CLOEXEC)
+        self.stdout, write = os.pipe2(os.O_CLOEXEC)
+        try:
+            self.process = image.fork([f"{image.handlers}:{handler}"], cgroup=cgroup, stdio=(read, write, None))
+        finally:
+            os.close(read)
+            os.close(write)
+
+    def line(self):
+        text = b""
+        while not text.endswith(b"\n"):
+            part = os.read(self.stdout, 1)
+            assert part, "it ended"
+            text += part
+        return text.decode().strip()
+
+    def end(self, sig=0):
+        """Closes its stdin, or kills it, and returns how it ended."""
+        if self.stdin < 0:
+            return None
+        os.close(self.stdin)
+        os.close(self.stdout)
+        self.stdin = -1
+        return self.process.kill() if sig else self.process.wait()
+
+
+class ImageWorld(World):
+    """A World with an image, whose rule says that its instances come from there."""
+
+    def __init__(self, config=None, **options):
+        rule = {"rule test": {"source": "image"}}
+        super().__init__({**rule, **(config or {})}, **options)
+        (self.directory / "hearth_test_handlers.py").write_text(HANDLERS)
+        self.image = zygote.Image(self.directory, modules=["hearth_test_handlers"], cgroup=self.subtree.make("image"))
+        self.image.handlers = "hearth_test_handlers"
+        self.image.ready()
+        self.children = []
+
+    def cgroup(self, function, instance="1", known=True):
+        path = self.subtree.make(f"fn/{function}/{instance}")
+        if known:
+            wait_for(lambda: self.instance(function, instance), 5, f"{function}/{instance} registered")
+        return path
+
+    def fork(self, handler, cgroup):
+        self.children.append(Child(self.image, handler, cgroup))
+        return self.children[-1]
+
+    def end(self, sig=0):
+        ended = [child.end(sig) for child in self.children if child.stdin >= 0]
+        self.children = []
+        return ended
+
+    def close(self):
+        self.end(signal.SIGKILL)
+        self.image.end()
+        super().close()
+
+
+def open_world():
+    return ImageWorld()
+
+
+def test_each_fork_is_one_invocation_from_fork_to_exit(world):
+    cgroup = world.cgroup("many")
+    for n in range(1, 6):
+        world.fork("until_closed", cgroup)
+        world.wait_counts("many", n, n)
+    assert world.end() == [0] * 5
+    world.wait_counts("many", 5, 0)
+    found = world.function("many")
+    assert found["cold_starts"] == 0 and world.instance("many")["sources"] == "request+image", found
+
+
+def test_killed_child_ends_its_invocation(world):
+    cgroup = world.cgroup("killed")
+    world.fork("until_closed", cgroup)
+    world.fork("until_closed", cgroup)
+    world.wait_counts("killed", 2, 2)
+    assert world.end(signal.SIGKILL) == [-signal.SIGKILL] * 2
+    world.wait_counts("killed", 2, 0)
+
+
+# the program that a fork becomes, and those that it starts, are part of it
+@rows("program", "programs")
+def test_programs_in_a_fork_are_part_of_it(world, handler):
+    world.fork(handler, world.cgroup(handler))
+    world.wait_counts(handler, 1, 1)
+    world.end()
+    world.wait_counts(handler, 1, 0)
+
+
+def test_claimed_spare_is_counted_once(world):
+    spare = world.fork("until_closed", world.subtree.make("spare"))
+    cgroup = world.cgroup("spare")
+    (cgroup / "cgroup.procs").write_text(str(spare.process.pid))
+    world.wait_counts("spare", 1, 1)
+    (cgroup / "cgroup.procs").write_text(str(spare.process.pid))
+    assert spare.end() == 0
+    world.wait_counts("spare", 1, 0)
+    assert world.function("spare")["cold_starts"] == 0
+
+
+def test_spare_that_leaves_again_has_ended(world):
+    spare = world.fork("until_closed", world.cgroup("left"))
+    world.wait_counts("left", 1, 1)
+    (world.subtree.make("spare") / "cgroup.procs").write_text(str(spare.process.pid))
+    world.wait_counts("left", 1, 0)
+    spare.end()
+
+
+def test_cold_start_is_an_invocation_too(world):
+    world.cgroup("cold")
+    with world.subtree.spawn("fn/cold/1", ["cat"], stdin=subprocess.PIPE) as process:
+        world.wait_counts("cold", 1, 1)
+        process.stdin.close()
+    world.wait_counts("cold", 1, 0)
+
+
+def test_sixty_at_once(world):
+    """In cgroups of their own, made a moment before and removed a moment after, as a manager does."""
+    paths = [world.cgroup(f"at-once-{i % 3}", str(i), known=False) for i in range(60)]
+    for path in paths:
+        world.fork("quick", path)
+    assert world.end() == [0] * 60
+    for path in paths:
+        path.rmdir()
+    for i in range(3):
+        world.wait_counts(f"at-once-{i}", 20, 0, 20)
+
+
+def test_what_came_and_went_while_the_agent_was_away():
+    with ImageWorld() as world:
+        first = world.fork("until_closed", world.cgroup("away"))
+        first.end()
+        world.wait_counts("away", 1, 0)
+        world.agent.stop()
+        for i in range(2, 7):
+            path = world.cgroup("away", str(i), known=False)
+            world.fork("quick", path).end()
+            path.rmdir()
+        world.fork("quick", world.cgroup("away", "8", known=False)).end()
+        running = [world.fork("until_closed", world.cgroup("away", str(i), known=False)) for i in (9, 9, 10)]
+        running.pop().end()
+        world.agent.start()
+        world.wait_counts("away", 1 + 5 + 1 + 3, 2)
+        for child in running:
+            child.end()
+        world.wait_counts("away", 10, 0)
+
+
+@rows("TERM", "KILL")
+def test_agent_restart_in_the_middle(how):
+    with ImageWorld() as world:
+        cgroup = world.cgroup("restart")
+        running = [world.fork("until_closed", cgroup) for _ in range(3)]
+        world.wait_counts("restart", 3, 3)
+        world.agent.stop(signal.SIGKILL if how == "KILL" else signal.SIGTERM)
+        running.pop().end()
+        world.agent.start()
+        world.wait_counts("restart", 3, 2)
+        world.end()
+        world.wait_counts("restart", 3, 0)
+
+
+def test_fork_from_before_the_agent_is_adopted():
+    with ImageWorld(start=False) as world:
+        cgroup = world.cgroup("before", known=False)
+        child = world.fork("programs", cgroup)
+        world.agent.start()
+        world.wait_counts("before", 1, 1)
+        child.end()
+        world.wait_counts("before", 1, 0)
+
+
+def test_lost_exit_is_recounted():
+    with ImageWorld() as world:
+        child = world.fork("until_closed", world.cgroup("lost"))
+        world.wait_counts("lost", 1, 1)
+        world.agent.stop()
+        (world.agent.pins / "links/sched_process_exit").unlink()
+        child.end()
+        world.agent.start()
+        world.wait_counts("lost", 1, 0, 30)
+
+
+def test_server_is_counted_by_its_requests(world):
+    server = world.fork("listen", world.cgroup("server"))
+    with socket.create_connection(("127.0.0.1", int(server.line())), timeout=zygote.PATIENCE) as client:
+        world.wait_counts("server", 0, 0)
+        for n in range(1, 4):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"ok"):
+                answer += client.recv(4096)
+            world.wait_counts("server", n, 0)
+    probe = world.subtree.spawn("fn/server/1", ["/bin/true"])
+    assert probe.wait(10) == 0
+    world.wait_counts("server", 3, 0)
+    wait_for(lambda: world.function("server")["it_count"] == 2, 5, "the idle times between its requests, and no other")
+
+
+def test_never_frozen_while_it_runs_and_woken_by_a_fork():
+    with ImageWorld({"policy": {"default": "fixed:1s", "startup_grace": "0s", "debounce": "100ms", "enter_hold": "0s"}}) as w:
+        w.wait_guard()
+        cgroup = w.cgroup("cold-room")
+        w.fork("daemon", cgroup).end()
+        w.wait_counts("cold-room", 1, 0)
+        w.wait_tier("cold-room", "frozen", seconds=30)
+        child = w.fork("until_closed", cgroup)
+        w.wait_counts("cold-room", 2, 1)
+        w.wait_tier("cold-room", "running")
+        assert w.agent.cli("freeze", "cold-room", check=False).returncode != 0
+        assert child.end() == 0
+        w.wait_counts("cold-room", 2, 0)
+        assert w.function("cold-room")["lukewarm_starts"] == 1
+        w.wait_tier("cold-room", "frozen", seconds=30)
+        w.subtree.kill("fn/cold-room/1")
+
+
+def test_others_that_are_born_into_a_cgroup_count_by_their_programs():
+    """crun and service managers do that; without source = image nothing changes for them."""
+    with ImageWorld({"rule test": {}}) as world:
+        child = world.fork("until_closed", world.cgroup("other"))
+        wait_for(lambda: (pathlib.Path(world.subtree.path) / "fn/other/1/cgroup.procs").read_text(), 5)
+        world.wait_counts("other", 0, 0)
+        child.end()
+        world.wait_counts("other", 0, 0)
+
+
+def test_image_manager_and_hearthd_agree():
+    with Manager({"py": {"freeze_after": "50ms", "policy": "always"}}) as m:
+        rule = {"match": f"{m.subtree.name}/*/fn/{{function}}/{{instance}}", "source": "image"}
+        with World({"agent": {"attach": "/"}, "rule images": rule}) as world:
+            m.ask(do="build", image="py")
+            calls = [m.call(do="run", image="py", function=f"f{i % 7}", argv=[str(m.directory / "seven.py")])
+                     for i in range(60)]
+            assert [c.answer()["from"] for c in calls] == ["image"] * 60
+            assert [c.answer() for c in calls] == [{"exit": 7}] * 60
+
+            def counted():
+                found = [f for name, f in world.agent.functions().items() if name.startswith("f")]
+                return sum(f["invocations"] for f in found), sum(f["inflight"] for f in found)
+
+            wait_for(lambda: counted() == (60, 0), 20, lambda: f"60 invocations, is {counted()}")
+            assert all(f["cold_starts"] == 0 for f in world.agent.functions().values())
+            m.ask(do="evict", image="py")
+            assert m.run("seven.py", function="cold").end() == {"exit": 7}
+            world.wait_counts("cold", 1, 0)
+            assert world.function("cold")["cold_starts"] == 1
