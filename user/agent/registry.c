@@ -313,7 +313,7 @@ void registry_configure(struct registry *r, const struct config *config)
 	HASH_ITER (hh, r->functions, fn, next)
 		registry_function_configure(r, fn);
 	registry_sync(r, false);
-	HASH_ITER (hh, r->instances, inst, tmp)
+	HASH_ITER (hh, r->instances, inst, tmp) {
 		set_control(r, inst);
 		registry_adopt_images(r, inst);
 	}
