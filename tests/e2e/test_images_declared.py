@@ -343,3 +343,32 @@ def test_an_image_declared_and_forgotten_many_times_leaves_nothing():
         wait_for(lambda: not names(m) and not m.cgroups("image"), PATIENCE, lambda: f"{names(m)} {m.cgroups('image')}")
         assert json.loads((m.directory / "state/images.json").read_text()) == {"version": 1, "images": []}
         assert not list((m.directory / "run").glob("*.sock"))
+
+
+def test_hearth_image_declares_and_forgets():
+    with Manager({}) as m:
+        install(m, "telling", "1.2.0")
+        lock = m.directory / "requirements.txt"
+        lock.write_text("telling==1.2.0 \\\n    --hash=sha256:00\n")
+        found = m.hearth("image", "declare", "mine", "--owner", OWNER, "--lock", lock, "--path", ".", "-s", "policy=always",
+                         "-s", "memory=1G", cwd=m.directory)
+        assert found.returncode == 0 and "through the API" in found.stdout and "1 distributions" in found.stdout, found.stderr
+        built = m.hearth("image", "build", "mine")
+        assert built.returncode == 0 and loads_tellme(m, "mine") == ("image", "True"), built.stderr
+        assert "users    1: f" in m.hearth("image", "show", "mine").stdout
+        same = m.hearth("image", "declare", "other", "--owner", OWNER, "--lock", lock, "--path", m.directory)
+        assert same.returncode == 0 and "image mine is the same" in same.stdout
+        two = m.hearth("image", "declare", "two", "-o", OWNER, "-M", "json", "-M", "ast time", "--json")
+        assert json.loads(two.stdout)["modules"] == ["ast", "json", "time"]
+        assert m.hearth("image", "forget", "two").returncode == 0 and names(m) == ["mine"]
+        lock.write_text("telling==1.2.0\ntelling>=2\n")
+        for words, told in ((("--lock", lock), f"{lock}:2: 'telling>=2'; accepted: NAME==VERSION"),
+                            (("--lock", "/nowhere"), "/nowhere: No such file"), (("--path", "nowhere"), "nowhere: No such file"),
+                            (("--modules", "a", "--set", "memori=1"), "did you mean memory"), ((), "no modules and no lock")):
+            bad = m.hearth("image", "declare", "bad", "--owner", OWNER, *words, cwd=m.directory)
+            assert bad.returncode == 1 and told in bad.stderr, bad.stderr
+        for words in (("build", "mine", "--lock", "/dev/null"), ("declare",), ("declare", "x", "--set", "memory"),
+                      ("declare", "x", "--set", "do=run"), ("declare", "x", "--set", "lock=a==1")):
+            assert m.hearth("image", *words).returncode == (1 if "/dev/null" in words else 2), words
+        assert "has no owner" in m.hearth("image", "declare", "x", "--modules", "json").stderr
+        assert names(m) == ["mine"]
