@@ -127,9 +127,29 @@ def check_agent():
     same(options(section(page("hearthd.8.scd"), "OPTIONS")), known, "hearthd.8 OPTIONS")
 
 
+def check_images():
+    """hearth-images: its options, and the keys of its sample, which it must take, in its man page."""
+    man = page("hearth-images.8.scd")
+    known = set(re.findall(r"--[a-z-]+", run(BUILD / "hearth-images", "--help")))
+    same(options(section(man, "OPTIONS")), known, "hearth-images.8 OPTIONS")
+    sample = re.sub(r"^#(?=\[|[a-z_]+ =)", "", (REPO / "deploy/images.conf").read_text(), flags=re.M)
+    for title, begin in ("[manager]", "manager"), ("[image NAME]", "image "):
+        keys = re.search(rf"^\[{begin}[^\n]*\]\n(.*?)(?=^\[|\Z)", sample, re.M | re.S)[1]
+        told = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^##? |\Z)", man, re.M | re.S)[1]
+        found = [name for line in re.findall(r"^(\*[a-z_]+\*(?:, \*[a-z_]+\*)*)$", told, re.M)
+                 for name in re.findall(r"[a-z_]+", line)]
+        same(found, re.findall(r"^([a-z_]+) =", keys, re.M), f"hearth-images.8 {title}")
+    file = BUILD / "docs-agree.conf"
+    file.write_text(sample.replace("owner = faas", "owner = root"))
+    taken = subprocess.run([BUILD / "hearth-images", "--check-config", "-c", file], capture_output=True, text=True)
+    expect(taken.returncode == 0, f"deploy/images.conf: {taken.stderr}")
+    file.unlink()
+
+
 check_completion(check_commands())
 check_keys()
 check_policies()
 check_agent()
+check_images()
 print("\n".join(wrong) or "all agree")
 sys.exit(bool(wrong))
