@@ -4,4 +4,4 @@
 # Memory of idle instances through the memory controller: out, back, gone, races; and what it is worth.
 modprobe zram num_devices=0 || exit
 modprobe loop || exit
-exec tests/run e2e/memory e2e/figures e2e/races
+exec tests/run e2e/memory figures:idle_function e2e/races
