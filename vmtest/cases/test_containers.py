@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # vmtest: set=check timeout=900 zram=512M
 """A real function in real containers: crun, podman and containerd each run one of Google's
-functions-framework for Node. It is found, named, frozen, and answers through its wake."""
+functions-framework for Node. It is found, named, frozen, answers through its wake, gives its memory back, and
+answers through that, too."""
 import contextlib
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import tempfile
 import urllib.request
 
-from harness import BUILD, REPO, SLOW, Skip, World, rows, wait_for
+from harness import BUILD, REPO, SLOW, Skip, World, cgroup2_root, rows, wait_for
 
 FRAMEWORK = BUILD / "demo/node_modules/.bin/functions-framework"
 MOUNTS = ("/usr", "/etc", str(REPO))
@@ -20,6 +21,7 @@ CONFIG = {
     "agent": {"attach": "/"},
     "policy": {"default": "fixed:500ms", "debounce": "100ms", "idle_grace": "100ms", "startup_grace": "0s",
                "enter_hold": "0s", "syn_hold": "100ms"},
+    "memory": {"swap_free_min": "0%", "swap_rate": "2G", "pressure": "off"},
     "rule crun": {"match": "crun/{function}"},
     "rule podman": {"set": "podman"},
     "rule containerd": {"match": "default/{function}"},
@@ -140,8 +142,24 @@ def wait_tier(world, name, tier):
              lambda: f"{name} {tier}, is {the_instance(world, name)}")
 
 
+def charged(world, name):
+    """Bytes on the account of the container's cgroup."""
+    path = cgroup2_root() / the_instance(world, name)["cgroup"].lstrip("/")
+    return int((path / "memory.current").read_text())
+
+
+def give_back(world, name):
+    """As soon as nothing holds it."""
+    before = charged(world, name)
+    wait_for(lambda: world.agent.cli("reclaim", name, check=False).returncode == 0, 20, f"{name} reclaims")
+    wait_tier(world, name, "reclaimed")
+    after = charged(world, name)
+    print(f"{name}: {before >> 20} MiB, reclaimed {after >> 20} MiB", flush=True)
+    assert after < before / 2
+
+
 @rows(*RUNTIMES)
-def test_function_in_a_container_is_found_frozen_and_woken(world, runtime):
+def test_function_in_a_container_is_found_frozen_reclaimed_and_woken(world, runtime):
     start, port = RUNTIMES[runtime]
     if not FRAMEWORK.exists():
         raise Skip(f"{FRAMEWORK.name} is not installed (npm, see demo/package.json)")
@@ -156,8 +174,10 @@ def test_function_in_a_container_is_found_frozen_and_woken(world, runtime):
             for _ in range(2):
                 wait_tier(world, name, "frozen")
                 ask(port)
+            give_back(world, name)
+            ask(port)
             found = world.function(name)
-            assert found["wakes"] >= 2 and found["invocations"] >= 3, found
+            assert found["wakes"] >= 3 and found["invocations"] >= 4 and found["lukewarm_starts"] >= 3, found
         finally:
             stop()
     wait_for(lambda: not the_instance(world, name), 20, f"{name} is forgotten")
