@@ -72,6 +72,19 @@ def _arguments(kernel, options, accel, share):
             "virtconsole,chardev=out", "-device", "virtio-rng-pci"]
 
 
+def _complaints(log):
+    """Lines by their text. A kill for want of memory shows its call trace, too, and may be what a case is about."""
+    found, explained = {}, False
+    for line in log.splitlines():
+        if "invoked oom-killer" in line:
+            explained = True
+        elif SPLAT.search(line):
+            if not (explained and "Call Trace" in line):
+                found[re.sub(r"^(?:<\d+>)?\[[^]]*\] ?", "", line)] = line
+            explained = False
+    return found
+
+
 def _finish(share, problem):
     """What the guest left behind: its status, and what its kernel complained about."""
     logs = [(share / name).read_text(errors="replace") for name in ("console", "dmesg") if (share / name).exists()]
@@ -81,9 +94,8 @@ def _finish(share, problem):
         status = NOT_WRITTEN
     if status == NOT_WRITTEN and not problem:
         problem = "the guest ended without a status"
-    lines = {re.sub(r"^(?:<\d+>)?\[[^]]*\] ?", "", line): line for log in logs for line in log.splitlines()}
-    splats = [line for text, line in lines.items() if SPLAT.search(text)]
-    return Result(status, problem, logs[0] if logs else "", splats)
+    splats = {text: line for log in logs for text, line in _complaints(log).items()}
+    return Result(status, problem, logs[0] if logs else "", list(splats.values()))
 
 
 def boot(kernel, script, options=Options(), line=lambda text: print(text, flush=True), accel=None):

@@ -29,6 +29,12 @@ static int delegate(int fd, const struct image_settings *owner)
 	return fchownat(fd, "cgroup.procs", owner->uid, owner->gid, 0) < 0 ? -errno : 0;
 }
 
+/* Who is charged for what can be told, and capped, only where the controller is handed down. */
+static void account(int fd)
+{
+	write_file_at(fd, "cgroup.subtree_control", "+memory"); /* fails where there is none */
+}
+
 int place_make(struct manager *m, const struct image_settings *owner, const char *path)
 {
 	size_t own = strlen(m->settings->cgroup);
@@ -43,14 +49,16 @@ int place_make(struct manager *m, const struct image_settings *owner, const char
 		part[end - path] = '\0';
 		if (mkdirat(m->root_fd, part, 0755) < 0 && errno != EEXIST)
 			return -errno;
-		if ((size_t)(end - path) > own) {
+		if ((size_t)(end - path) >= own) {
 			if (fd >= 0)
 				close(fd);
 			fd = cgroup_open(m->root_fd, part);
-			err = fd < 0 ? fd : delegate(fd, owner);
+			err = fd < 0 ? fd : (size_t)(end - path) > own ? delegate(fd, owner) : 0;
 		}
 		if (!*end)
 			break;
+		if (fd >= 0)
+			account(fd);
 	}
 	if (!err)
 		return fd;
