@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Images by a lock of dependencies, declared through the API, and changed while the manager runs."""
+import array
 import json
 import os
 import signal
+import socket
 import subprocess
 
 from harness import BUILD, wait_for
@@ -68,7 +70,9 @@ def declare(m, image="mine", **keys):
 
 
 def names(m):
-    return sorted(image["name"] for image in m.ask(do="ls")["images"])
+    found = m.ask(do="ls")
+    assert not found["more"]
+    return sorted(image["name"] for image in found["images"])
 
 
 def test_declared_image_is_built_used_and_forgotten():
@@ -372,3 +376,51 @@ def test_hearth_image_declares_and_forgets():
             assert m.hearth("image", *words).returncode == (1 if "/dev/null" in words else 2), words
         assert "has no owner" in m.hearth("image", "declare", "x", "--modules", "json").stderr
         assert names(m) == ["mine"]
+
+
+def test_list_of_many_images_comes_in_parts():
+    many = {f"image-{i}": {"modules": f"m{i} " + " ".join(f"a_rather_long_name_of_a_module_{j}" for j in range(4))}
+            for i in range(150)}
+    with Manager(many) as m:
+        first = m.ask(do="ls")
+        assert first["more"] and 0 < len(first["images"]) < 150
+        second = m.ask(do="ls", skip=len(first["images"]))
+        assert second["images"][0]["name"] == f"image-{len(first['images'])}"
+        assert m.ask(do="ls", skip=150) == {"images": [], "more": False}
+        listed = json.loads(m.hearth("image", "ls", "--json").stdout)["images"]
+        assert [i["name"] for i in listed] == list(many)
+        for bad in -1, "1", 1.5:
+            assert "skip: accepted" in refused(m, do="ls", skip=bad)
+
+
+def test_what_is_no_request_is_refused():
+    with Manager({"py": {}}) as m:
+        def answer_to(data, fds=()):
+            call = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            call.settimeout(PATIENCE)
+            call.connect(str(m.socket))
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            with call:
+                call.sendmsg([data], rights)
+                return json.loads(call.recv(1 << 16))
+
+        for data in b"{", b"[]", b"null", b"7", b"\0", b"\xff\xfe", b'{"do":', b'{"do":"ls"} x', b'"' + b"x" * 1000 + b'"':
+            assert answer_to(data)["code"] == "EINVAL", data
+        assert answer_to(b"{" * 5000)["code"] == "EINVAL"
+        assert answer_to(b'{"do":"ls","x":"' + b"x" * (170 << 10) + b'"}')["code"] == "EMSGSIZE"
+        for names_of, count in ((["stdin"], 0), ([], 1), (["stdin", "stdin"], 2), (["stdwhat"], 1), ([1], 1), ("stdin", 1), ({}, 1)):
+            for do in "run", "declare", "ls":
+                found = answer_to(json.dumps({"do": do, "image": "py", "fds": names_of, "function": "f", "argv": ["x"]}).encode(),
+                                  [0] * count)
+                assert found["code"] == "EINVAL" and "fds" in found["error"], (names_of, count, do, found)
+        assert answer_to(b'{"do":"ls"}', [0] * 5)["code"] in ("EMSGSIZE", "EINVAL")
+        assert m.show()["uses"] == 0
+        assert len(os.listdir(f"/proc/{m.process.pid}/fd")) < 30, "descriptors that came along are closed"
+
+
+def test_two_functions_that_share_an_image_have_it_built():
+    with Manager({"py": {"policy": "always"}}) as m:
+        assert m.run("seven.py", function="a").end() == {"exit": 7} and m.show()["state"] == "none"
+        assert m.run("seven.py", function="b").end() == {"exit": 7}
+        m.wait_state("resident")
+        assert m.show()["users"] == 2

@@ -250,6 +250,10 @@ static int ask(struct cli *cli, const char *socket, json_t *request, json_t **an
 {
 	int conn, status;
 
+	if (!strcmp(cli->argv[0], "ls")) {
+		json_decref(request);
+		return images_list(cli, socket, answer);
+	}
 	json_object_set_new(request, "do", json_string(cli->argv[0]));
 	if (cli->argc > 1)
 		json_object_set_new(request, "image", json_string(cli->argv[1]));

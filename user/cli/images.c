@@ -116,3 +116,41 @@ int images_answer(struct cli *cli, int conn, json_t **out, int *fd)
 		*fd = steal_fd(&came);
 	return CLI_OK;
 }
+
+static int list_part(struct cli *cli, const char *socket, json_t *list, bool *more)
+{
+	json_t *answer;
+	int conn;
+	int status = images_ask(
+	    cli, socket,
+	    json_pack("{s:s s:I}", "do", "ls", "skip", (json_int_t)json_array_size(list)), NULL, 0,
+	    &conn);
+
+	if (status)
+		return status;
+	status = images_answer(cli, conn, &answer, NULL);
+	close(conn);
+	if (status)
+		return status;
+	json_array_extend(list, json_object_get(answer, "images"));
+	*more = field_is_true(answer, "more");
+	json_decref(answer);
+	return CLI_OK;
+}
+
+int images_list(struct cli *cli, const char *socket, json_t **out)
+{
+	json_t *list = json_array();
+	bool more = true;
+
+	while (more) {
+		int status = list_part(cli, socket, list, &more);
+
+		if (status) {
+			json_decref(list);
+			return status;
+		}
+	}
+	*out = json_pack("{s:o}", "images", list);
+	return CLI_OK;
+}

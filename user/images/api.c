@@ -12,6 +12,8 @@
 #include "images/saved.h"
 #include "lib/util.h"
 
+#define LIST_BYTES (64u << 10) /* of images in one answer to ls: well within a message */
+
 /* ---- requests */
 
 /* The answer is about memory: it waits while that is being measured. */
@@ -22,20 +24,45 @@ static bool postpone(struct request *r)
 	return r->conn->later;
 }
 
+/* One message holds so many; more: the list goes on. */
+static json_t *list_images(const struct request *r, json_int_t skip, bool *more)
+{
+	json_t *list = json_array();
+	struct image *image;
+	size_t bytes = 0;
+
+	*more = false;
+	DL_FOREACH (r->m->images, image) {
+		if ((r->conn->uid && image->settings->uid != r->conn->uid) || skip-- > 0)
+			continue;
+		json_t *next = image_json(image);
+
+		bytes += json_dumpb(next, NULL, 0, JSON_COMPACT);
+		*more = bytes > LIST_BYTES && json_array_size(list);
+		if (*more) {
+			json_decref(next);
+			break;
+		}
+		json_array_append_new(list, next);
+	}
+	return list;
+}
+
 static int do_ls(struct request *r, char *error)
 {
-	struct image *image;
+	const json_t *skip = json_object_get(r->body, "skip");
 	json_t *list;
+	bool more;
 
-	(void)error;
+	if (skip && (!json_is_integer(skip) || json_integer_value(skip) < 0)) {
+		snprintf(error, HEARTH_ZYGOTE_ERROR, "skip: accepted: a number of images");
+		return -EINVAL;
+	}
 	if (postpone(r))
 		return 0;
-	list = json_array();
-	DL_FOREACH (r->m->images, image) {
-		if (!r->conn->uid || image->settings->uid == r->conn->uid)
-			json_array_append_new(list, image_json(image));
-	}
-	api_answer(r->m, r->conn->id, json_pack("{s:o}", "images", list), -1, true);
+	list = list_images(r, json_integer_value(skip), &more);
+	api_answer(r->m, r->conn->id, json_pack("{s:o s:b}", "images", list, "more", more), -1,
+		   true);
 	return 0;
 }
 
