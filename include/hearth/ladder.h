@@ -26,6 +26,7 @@ const char *hearth_rung_name(enum hearth_rung r);
 /* What is measured of one function's tiers. */
 struct hearth_ladder {
 	unsigned int allowed;           /* bit 1 << rung; at least one */
+	bool alive;                     /* the first window is about that, not about resident */
 	double bytes[HEARTH_RUNGS];     /* memory it keeps, swap in RAM included; warm: > 0 */
 	double latency_s[HEARTH_RUNGS]; /* that the next arrival sees */
 	double restore_s;               /* from reclaimed to resident, ahead of an arrival */
@@ -51,7 +52,8 @@ struct hearth_rung_step {
  * Inside the windows of d the highest allowed rung, but for a window that opens
  * on a reclaimed instance: made resident restore_s ahead, it stays frozen if it
  * may. Outside, the cheapest plan through the other allowed rungs under the idle
- * times that h has seen. Returns their number, at least 1. -EINVAL if a measure
+ * times that h has seen. With `alive`, a window that the idle time begins in is
+ * left for RECLAIMED as soon as that is cheaper, unless it is endless. Returns their number, at least 1. -EINVAL if a measure
  * is no number or nothing is allowed.
  */
 int hearth_ladder_plan(const struct hearth_decision *d, const struct hearth_hist *h,

@@ -21,7 +21,8 @@ def open_world():
                              "outbound": "ignore"},
                   "memory": {"swap_free_min": "0%", "pressure": "off", "swap_rate": "2G",
                              "prewarm_rate": "2G", "prewarm_cpu": 1},
-                  "function windowed*": {"policy": "fixed:10m"},
+                  "function windowed*": {"policy": "fixed:10m", "windows": "resident"},
+                  "function alive*": {"policy": "fixed:10m"},
                   "function periodic*": {"policy": "hybrid:1m,bin=1s,arima=off",
                                          "tiers": "frozen reclaimed"},
                   "function frozen-only*": {"tiers": "warm frozen"},
@@ -111,6 +112,15 @@ def test_tier_that_is_not_listed_is_never_entered(world):
     assert world.instance("frozen-only")["tier"] == "frozen"
     assert memory(world, "frozen-only") > KEEP * MB
     assert not events(world, "frozen-only", "reclaim")
+    server.end()
+
+
+def test_window_ends_early_for_memory_that_is_worth_more_than_a_wake(world):
+    server = world.serve("alive")
+    keep(server)
+    wait_reclaimed(world, "alive")
+    assert "inside its keep-alive window, memory worth more" in world.agent.cli("explain", "alive").stdout
+    assert touch(server) > 0
     server.end()
 
 
@@ -256,9 +266,9 @@ def test_idle_instance_is_killed_where_gone_is_allowed(world):
 
 @timeout(90)
 def test_reclaims_at_once_share_the_swap_budget(world):
-    with World({"policy": {"default": "fixed:3s", "tiers": "warm frozen reclaimed", "debounce": "100ms",
-                           "startup_grace": "0s", "enter_hold": "100ms", "cpu_threshold": 1, "outbound": "ignore",
-                           "cold_cost": "1s"},
+    with World({"policy": {"default": "fixed:3s", "windows": "resident", "tiers": "warm frozen reclaimed",
+                           "debounce": "100ms", "startup_grace": "0s", "enter_hold": "100ms", "cpu_threshold": 1,
+                           "outbound": "ignore", "cold_cost": "1s"},
                 "memory": {"swap_budget": f"{KEEP * 3 // 2}M", "swap_free_min": "0%", "pressure": "off",
                            "swap_rate": "2G"}}) as other:
         servers = {name: other.serve(name) for name in ("one", "two", "three")}

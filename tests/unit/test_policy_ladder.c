@@ -123,6 +123,36 @@ static void unknown_function_is_reclaimed_once_its_hazard_is_low(void **state)
 	assert_true(s[1].at_s > 250 && s[1].at_s < 500);
 }
 
+static void window_about_being_alive_is_left_when_memory_is_worth_more(void **state)
+{
+	const struct hearth_decision d = {2, {{0, 14400}, {20000, 21000}}, ""};
+	const struct hearth_decision endless = {1, {{0, INFINITY}}, ""};
+	struct hearth_ladder l = ladder(ALL);
+	struct hearth_rung_step s[HEARTH_LADDER_STEPS];
+	struct hearth_hist h = nothing();
+	int n = hearth_ladder_plan(&d, &h, &l, s);
+
+	(void)state;
+	assert_int_equal(at(s, n, 14399), HEARTH_WARM);
+	l.alive = true;
+	n = hearth_ladder_plan(&d, &h, &l, s);
+	assert_int_equal(at(s, n, 1), HEARTH_WARM); /* may still come back at once */
+	assert_int_equal(at(s, n, 60), HEARTH_RECLAIMED);
+	assert_int_equal(at(s, n, 14399), HEARTH_RECLAIMED);
+	assert_int_equal(at(s, n, 20500),
+			 HEARTH_FROZEN); /* a predicted arrival finds it resident */
+	h = always(0);
+	n = hearth_ladder_plan(&d, &h, &l, s);
+	assert_int_equal(at(s, n, 20), HEARTH_WARM);
+	assert_int_equal(at(s, n, 600), HEARTH_RECLAIMED);
+	n = hearth_ladder_plan(&endless, &h, &l, s);
+	assert_int_equal(n, 1);
+	assert_int_equal(s[0].rung, HEARTH_WARM);
+	l.allowed = BIT(HEARTH_WARM) | BIT(HEARTH_FROZEN) | BIT(HEARTH_GONE);
+	n = hearth_ladder_plan(&d, &h, &l, s);
+	assert_int_equal(at(s, n, 14399), HEARTH_WARM); /* a freeze saves no memory */
+}
+
 static void gone_is_for_those_who_hardly_come_back(void **state)
 {
 	const struct hearth_decision d = {1, {{0, 60}}, ""};
@@ -186,6 +216,7 @@ int main(void)
 	    cmocka_unit_test(long_gap_is_spent_reclaimed_and_left_ahead_of_the_window),
 	    cmocka_unit_test(gap_too_short_to_earn_the_moves_stays_resident),
 	    cmocka_unit_test(unknown_function_is_reclaimed_once_its_hazard_is_low),
+	    cmocka_unit_test(window_about_being_alive_is_left_when_memory_is_worth_more),
 	    cmocka_unit_test(gone_is_for_those_who_hardly_come_back),
 	    cmocka_unit_test(highest_allowed_tier_is_that_of_the_windows),
 	    cmocka_unit_test(survival_falls_from_one_and_knows_what_was_seen),

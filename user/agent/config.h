@@ -30,6 +30,8 @@ enum source_choice {              /* which kernel hooks count invocations */
  */
 enum hold_choice { HOLD_FREEZE, HOLD_IGNORE };
 
+enum window_choice { WINDOW_ALIVE, WINDOW_RESIDENT };
+
 #define SHADOWS_MAX 8 /* policies that run beside a function's own */
 
 enum end_choice { END_AUTO, END_DIRECTION };
@@ -75,9 +77,10 @@ struct fn_settings {
 	unsigned int min_warm;         /* most recently used instances that stay warm */
 	struct probe_net *probe_nets;
 	size_t n_probe_nets;
-	char *probe_ua[2];      /* User-Agent prefixes, up to 15 bytes; NULL ends */
-	unsigned int tiers;     /* bit 1 << enum hearth_rung, at least one */
-	char *hook[HOOK_KINDS]; /* command lines that command_split() takes; "": none */
+	char *probe_ua[2];          /* User-Agent prefixes, up to 15 bytes; NULL ends */
+	unsigned int tiers;         /* bit 1 << enum hearth_rung, at least one */
+	enum window_choice windows; /* what one promises that begins with the idle time */
+	char *hook[HOOK_KINDS];     /* command lines that command_split() takes; "": none */
 	uint64_t hook_timeout_ns;
 };
 

@@ -24,6 +24,7 @@ static const char *const modes[] = {"observe", "manage", NULL};
 static const char *const sources[] = {"auto", "request", "exec", "unix", "image", NULL};
 static const char *const ends[] = {"auto", "direction", NULL};
 static const char *const holds[] = {"hold", "ignore", NULL};
+static const char *const windows[] = {"alive", "resident", NULL};
 static const char *const rungs[] = {"warm", "frozen", "reclaimed", "gone", NULL};
 
 _Static_assert(ARRAY_SIZE(rungs) == HEARTH_RUNGS + 1, "a name for every rung");
@@ -167,6 +168,9 @@ static const struct config_key keys[] = {
 	{ POLICY(tiers), .key = "tiers", .fallback = "warm frozen reclaimed",
 	  .type = &config_set, .names = rungs, .accepted = "words out of warm frozen reclaimed gone",
 	  .help = "where idle instances may be; gone: they may be killed when nothing else pays" },
+	{ POLICY(windows), .key = "windows", .fallback = "alive",
+	  CHOICE(windows, "alive or resident"),
+	  .help = "what a keep-alive window promises: not gone, or memory in place all along" },
 	{ POLICY(hook[HOOK_PRE_FREEZE]), .key = "pre_freeze", .fallback = "", COMMAND,
 	  .help = "command before a freeze, which waits for it; its failure prevents the freeze" },
 	{ POLICY(hook[HOOK_POST_THAW]), .key = "post_thaw", .fallback = "", COMMAND,

@@ -37,6 +37,7 @@ void cost_ladder(const struct function *fn, struct hearth_ladder *out)
 
 	*out = (struct hearth_ladder){
 	    .allowed = fn->settings.tiers,
+	    .alive = fn->settings.windows == WINDOW_ALIVE,
 	    .bytes = {warm, frozen, MIN(kept, frozen), 0},
 	    .latency_s = {0, measured(fn, MEASURE_FROZEN_WAKE_S, 0.5, THAW_S), refault,
 			  MAX(cold, 1e-3)},

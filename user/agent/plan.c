@@ -51,7 +51,7 @@ const struct hearth_decision *plan_decision(struct agent *a, struct function *fn
 	return &fn->decision;
 }
 
-static const char *window_text(const struct hearth_decision *d, double age_s)
+static const char *window_text(const struct hearth_decision *d, double age_s, enum hearth_rung rung)
 {
 	unsigned int i;
 
@@ -59,7 +59,9 @@ static const char *window_text(const struct hearth_decision *d, double age_s)
 		if (age_s < d->w[i].open_s)
 			return i ? "between two windows" : "before its window opens";
 		if (age_s < d->w[i].close_s)
-			return "inside its keep-alive window";
+			return rung >= HEARTH_RECLAIMED
+				   ? "inside its keep-alive window, memory worth more than a wake"
+				   : "inside its keep-alive window";
 	}
 	return "outside its windows";
 }
@@ -84,8 +86,9 @@ struct plan plan_instance(struct agent *a, struct instance *inst, uint64_t idle_
 	double age_s = ns_to_s(now - MIN(idle_since_ns, now)), until_s;
 	struct plan p = {.until_ns = UINT64_MAX};
 
-	p.reason = surplus ? "more instances than the recent peak needed" : window_text(d, age_s);
 	p.rung = p.next = hearth_ladder_at(steps, (size_t)n, age_s, &until_s);
+	p.reason =
+	    surplus ? "more instances than the recent peak needed" : window_text(d, age_s, p.rung);
 	p.up = leads_up(steps, n, age_s);
 	if (isinf(until_s))
 		return p;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Windows to tiers. Inside a window there is nothing to decide; each gap between
- * windows is cut into stretches that grow with the age, and the cheapest path
- * through the allowed tiers is found over them (tier.c).
+ * Windows to tiers. Where a window says resident there is nothing to decide; each
+ * gap between windows is cut into stretches that grow with the age, and the
+ * cheapest path through the allowed tiers is found over them (tier.c).
  */
 #include <errno.h>
 #include <math.h>
@@ -122,27 +122,43 @@ static void price_moves(const struct hearth_ladder *l, double back,
 			move[i][j] = j < i ? INFINITY : cpu * (down[j] + back * (up[j] - up[i]));
 }
 
-/* The gap between two windows: out of the top tier by the cheapest path. */
-static void plan_gap(struct planner *p, double from_s, double to_s)
+/* The cheapest path through the usable tiers, from the one it is in. back: it must return. */
+static void plan_stretch(struct planner *p, double from_s, double to_s, unsigned int usable,
+			 bool back)
 {
 	double move[HEARTH_RUNGS][HEARTH_TIERS], alive, at = from_s;
 	unsigned char plan[STRETCHES], scratch[STRETCHES * HEARTH_RUNGS];
+	struct hearth_tier tiers[HEARTH_RUNGS];
 	struct hearth_stretch s[STRETCHES];
-	unsigned int lower = p->l->allowed & ~(1u << p->top);
 	struct seen end = {.h = p->seen.h};
+	enum hearth_rung was = p->n ? p->out[p->n - 1].rung : p->top;
 	size_t n;
 
-	if (!(lower & (lower - 1))) /* no choice */
-		return step(p, from_s, (enum hearth_rung)__builtin_ctz(lower));
+	if (!(usable & (usable - 1))) /* no choice */
+		return step(p, from_s, (enum hearth_rung)__builtin_ctz(usable));
 	n = cut(p, from_s, to_s, s);
 	if (!n)
 		return;
 	alive = s[0].survival;
-	price_moves(p->l, isinf(to_s) || alive <= 0 ? 0 : survival(&end, to_s) / alive, move);
-	hearth_tier_plan(p->tiers, HEARTH_RUNGS, (const double(*)[HEARTH_TIERS])move, p->top, s, n,
+	price_moves(p->l, back && alive > 0 ? survival(&end, to_s) / alive : 0, move);
+	for (int r = 0; r < HEARTH_RUNGS; r++)
+		tiers[r] = usable & (1u << r) ? p->tiers[r] : (struct hearth_tier){1e15, 1e15};
+	hearth_tier_plan(tiers, HEARTH_RUNGS, (const double(*)[HEARTH_TIERS])move, was, s, n,
 			 scratch, plan);
 	for (size_t i = 0; i < n; at += s[i++].seconds)
 		step(p, at, plan[i]);
+}
+
+/* Between two windows, the top tier is not for it. */
+static void plan_gap(struct planner *p, double from_s, double to_s)
+{
+	plan_stretch(p, from_s, to_s, p->l->allowed & ~(1u << p->top), !isinf(to_s));
+}
+
+/* The window that the idle time begins in, if it is about being alive alone. */
+static void plan_first(struct planner *p, double close_s)
+{
+	plan_stretch(p, 0, close_s, 1u << p->top | (p->l->allowed & 1u << HEARTH_RECLAIMED), false);
 }
 
 /* Resident for a window; if it was reclaimed before, it is made so ahead. */
@@ -160,7 +176,7 @@ static void plan_window(struct planner *p, double open_s)
 		step(p, fmax(open_s - ahead, last), p->top);
 }
 
-/* Lines of the tiers; what is not allowed, and the top outside its windows, costs too much. */
+/* Lines of the tiers. */
 static int price_tiers(struct planner *p)
 {
 	const struct hearth_ladder *l = p->l;
@@ -172,8 +188,6 @@ static int price_tiers(struct planner *p)
 
 		if (err)
 			return err;
-		if (!allowed(l, r) || r == (int)p->top)
-			p->tiers[r].hold = p->tiers[r].penalty = 1e15;
 	}
 	return 0;
 }
@@ -206,7 +220,10 @@ int hearth_ladder_plan(const struct hearth_decision *d, const struct hearth_hist
 	for (unsigned int i = 0; i < d->n; i++) {
 		if (d->w[i].open_s > idle_from)
 			plan_gap(&p, idle_from, d->w[i].open_s);
-		plan_window(&p, d->w[i].open_s);
+		if (l->alive && d->w[i].open_s <= 0 && !isinf(d->w[i].close_s))
+			plan_first(&p, d->w[i].close_s);
+		else
+			plan_window(&p, d->w[i].open_s);
 		idle_from = d->w[i].close_s;
 	}
 	if (!isinf(idle_from))
