@@ -20,6 +20,7 @@ TIMEOUT_S = 60
 class Function:
     def __init__(self, node, name, *arguments):
         self.node, self.name, self.arguments = node, name, [str(a) for a in arguments]
+        self.execution_s = arguments[1]
         self.instance = None
         self.serial = 0
 
@@ -108,7 +109,7 @@ class Node:
 
     def count_anew(self):
         self.starts = self.ended = self.unused = self.raced = self.cold = 0
-        self.latencies_s = []
+        self.latencies_s, self.delays_s = [], []
 
     def lukewarm(self):
         return sum(f["lukewarm_starts"] for f in self.agent.functions().values()) - self.earlier
@@ -148,6 +149,7 @@ class Node:
             self.failures.append(f"{self.name}, {name}: {error!r}")
         self.cold += cold
         self.latencies_s.append(time.monotonic() - start)
+        self.delays_s.append(self.latencies_s[-1] - self.functions[name].execution_s)
 
     def close(self):
         os.close(self.fifo_fd)
