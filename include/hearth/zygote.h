@@ -29,7 +29,8 @@
  * A spare is forked ahead, in a cgroup of its own. Claimed, it goes over into a new
  * process that is born in the function's cgroup and keeps its memory (no page is copied
  * and none moves): what a fork may enter and is charged for is so with it too. A
- * runtime with threads cannot; it stays the process that it is, its client moves it.
+ * runtime with threads cannot: it stays the process that it is, says no FORKED, and its
+ * client moves it before.
  * A spare ends with its connection, and with the image's parent even if it is frozen.
  *
  * FORKED and STARTED come from two processes, in any order. The connection ends
@@ -238,6 +239,14 @@ int hearth_zygote_spare(int conn, int cgroup_fd, int timeout_ms, struct hearth_z
 
 /* Wait until it can be claimed; closes its conn on failure. */
 int hearth_zygote_wait_spare(struct hearth_zygote_instance *spare, int timeout_ms, char *error);
+
+/*
+ * Claim one that is a process with threads, and so the instance itself: send the request.
+ * -EINVAL if it asks for more than hearth_zygote_wait_claim() grants, -EPIPE if it has
+ * ended. hearth_zygote_wait_started() comes next.
+ */
+int hearth_zygote_claim(struct hearth_zygote_instance *spare,
+			const struct hearth_zygote_request *request, char *error);
 
 /*
  * Wait until the instance is set up: namespaces joined, confined, hooks run, handler

@@ -364,6 +364,24 @@ int hearth_zygote_wait_spare(struct hearth_zygote_instance *spare, int timeout_m
 	return err;
 }
 
+int hearth_zygote_claim(struct hearth_zygote_instance *spare,
+			const struct hearth_zygote_request *request, char *error)
+{
+	struct pollfd poller = {.fd = spare->conn};
+	int err;
+
+	if (request->cgroup_fd >= 0 || request->namespace_fd >= 0 || request->n_extra ||
+	    request->n_filter || request->set_ids || request->no_new_privs)
+		return zygote_fail(error, EINVAL,
+				   "a spare with threads takes stdio, argv, env and a directory");
+	if (poll(&poller, 1, 0) > 0 && poller.revents & (POLLHUP | POLLERR))
+		return zygote_fail(error, EPIPE, "the spare has ended");
+	err = ask(spare->conn, request, error);
+	if (!err)
+		spare->status = 0;
+	return err;
+}
+
 int hearth_zygote_wait_started(struct hearth_zygote_instance *instance, int timeout_ms, char *error)
 {
 	int err = await_word(instance, timeout_ms, error);

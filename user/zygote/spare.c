@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "zygote/internal.h"
@@ -63,19 +62,11 @@ static int refuse_more(const struct zygote_job *job, char *error)
 
 static int become(struct zygote_job *job, int conn, struct hearth_zygote_child *out, char *error)
 {
-	struct hearth_zygote_reply forked = {
-	    .type = HEARTH_ZYGOTE_FORKED, .protocol = HEARTH_ZYGOTE_PROTOCOL, .pid = getpid()};
 	struct hearth_zygote_child child = {.conn = conn};
-	int pidfd, err = refuse_more(job, error);
+	int err = refuse_more(job, error);
 
-	if (err)
-		return err;
-	pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	if (pidfd < 0)
-		return zygote_fail(error, errno, "pidfd_open: %s", strerror(errno));
-	prctl(PR_SET_PDEATHSIG, 0);
-	err = zygote_reply(conn, &forked, pidfd);
-	close(pidfd);
+	if (!err)
+		prctl(PR_SET_PDEATHSIG, 0);
 	for (int i = 0; !err && i < ZYGOTE_STDIO; i++)
 		if (job->stdio[i] >= 0 && dup2(job->stdio[i], i) < 0)
 			err = zygote_fail(error, errno, "descriptors: %s", strerror(errno));
@@ -99,6 +90,6 @@ int hearth_zygote_wait_claim(int conn, struct hearth_zygote_child *out, char *er
 	zygote_close_fds(&job);
 	if (!err)
 		return 1;
-	zygote_reply_failure(conn, err, 0, why);
+	zygote_reply_failure(conn, err, getpid(), why);
 	return zygote_fail(error, -err, "%s", why);
 }
