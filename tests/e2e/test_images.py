@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 
 from harness import BUILD, NAME, SLOW, Subtree, wait_for
-from zygote import BOOTSTRAP, LIBRARY
+from zygote import BOOTSTRAP, LIBRARY, NODE
 
 OWNER = 65534
 BASE = f"{NAME}-images"
@@ -74,12 +74,13 @@ class Manager:
         for name, text in HANDLERS.items():
             (self.directory / name).write_text(text)
         shutil.copy(LIBRARY, self.directory)
-        shutil.copy(BOOTSTRAP, self.directory)
-        shutil.copy(BOOTSTRAP.with_name("hearth_lock.py"), self.directory)
+        for file in (BOOTSTRAP, BOOTSTRAP.with_name("hearth_lock.py"), *NODE):
+            shutil.copy(file, self.directory)
         self.socket = self.directory / "images.sock"
         sections = {"manager": {"socket": self.socket, "cgroup": self.subtree.name, "run_dir": self.directory / "run",
                                 "state": self.directory / "state/images.json",
                                 "bootstrap": self.directory / BOOTSTRAP.name, "library": self.directory / LIBRARY.name,
+                                "node_bootstrap": self.directory / NODE[0].name,
                                 **manager}}
         for name, keys in images.items():
             sections[f"image {name}"] = {"owner": OWNER, "modules": "tellme", "path": self.directory, **keys}

@@ -16,6 +16,7 @@ from hearth_host import BUILD, REPO, SLOW  # noqa: E402
 
 BOOTSTRAP = REPO / "user/zygote/python/hearth_zygote.py"
 LIBRARY = BUILD / "libhearth-zygote.so.1"
+NODE = (REPO / "user/zygote/node/hearth_zygote.js", BUILD / "hearth_zygote.node")
 PYTHON = "/usr/bin/python3"
 REQUEST, INFO, FORKED, READY, STARTED, FAILED, SPARE, WAITING = range(1, 9)
 SET_IDS, NO_NEW_PRIVS, SET_ENV, SET_DIR = 1, 2, 4, 8

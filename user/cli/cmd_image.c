@@ -27,8 +27,9 @@ const struct cli_option cmd_image_options[] = {
     {0},
 };
 
-static const char *const titles[] = {"STATE", "OWNER", "RUNNING", "USES",  "FORKS",   "COLD",
-				     "BUILD", "FORK",  "MEMORY",  "PAGED", "VALUE/GB"};
+static const char *const titles[] = {"STATE",  "OWNER", "RUNNING", "USES",  "FORKS",
+				     "CLAIMS", "COLD",  "SPARES",  "BUILD", "FORK",
+				     "MEMORY", "PAGED", "VALUE/GB"};
 
 static void print_head(struct pen *pen)
 {
@@ -58,7 +59,8 @@ static void print_row(struct pen *pen, const json_t *image)
 	} numbers[] = {
 	    {"owner", format_count},      {"running", format_count},
 	    {"uses", format_count},       {"forks", format_count},
-	    {"cold", format_count},       {"build_s", format_duration},
+	    {"claims", format_count},     {"cold", format_count},
+	    {"spares", format_count},     {"build_s", format_duration},
 	    {"fork_s", format_duration},  {"resident_bytes", format_bytes},
 	    {"swap_bytes", format_bytes},
 	};
@@ -114,6 +116,7 @@ static void print_image(struct cli *cli, const json_t *image)
 {
 	struct file_pen pen = pen_open(cli);
 	const json_t *modules = json_object_get(image, "modules");
+	char time[FORMAT_TEXT];
 	size_t i;
 	json_t *module;
 
@@ -121,7 +124,12 @@ static void print_image(struct cli *cli, const json_t *image)
 	print_row(&pen.pen, image);
 	pen_print(&pen.pen, STYLE_PLAIN, "policy   %s\n", field_text(image, "policy"));
 	pen_print(&pen.pen, STYLE_PLAIN, "cgroup   %s\n", field_text(image, "cgroup"));
-	pen_print(&pen.pen, STYLE_PLAIN, "runtime  %s\n", field_text(image, "interpreter"));
+	pen_print(&pen.pen, STYLE_PLAIN, "runtime  %s, %s\n", field_text(image, "runtime"),
+		  field_text(image, "interpreter"));
+	if (field_number(image, "spares") + field_number(image, "claims") > 0)
+		pen_print(&pen.pen, STYLE_PLAIN, "spares   %g ready, %g claimed, the last in %s\n",
+			  field_number(image, "spares"), field_number(image, "claims"),
+			  format_duration(field_number(image, "claim_s"), time));
 	pen_print(&pen.pen, STYLE_PLAIN, "declared %s%s\n",
 		  strcmp(field_text(image, "declared"), "api") ? "in the configuration"
 							       : "through the API",

@@ -11,6 +11,8 @@
 
 #include "images/image_internal.h"
 #include "images/place.h"
+#include "images/runtime.h"
+#include "images/spare.h"
 #include "images/spawn.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
@@ -22,11 +24,9 @@
 #define BACKOFF_MAX_NS (5 * NSEC_PER_MIN)
 #define MODULES_MAX    1024
 
-static void step(struct image *image);
-
 static void on_timer(uv_timer_t *timer)
 {
-	step(timer->data);
+	image_step(timer->data);
 }
 
 /* A name that no other has, for its cgroup and files: one that was replaced may still be there. */
@@ -128,7 +128,7 @@ static void last_words(const struct image *image, char *text, size_t size)
 	snprintf(text, size, ": %s", line ? line + 1 : tail);
 }
 
-static void note_failure(struct image *image, const char *why)
+void image_note_failure(struct image *image, const char *why)
 {
 	char words[200];
 
@@ -139,10 +139,14 @@ static void note_failure(struct image *image, const char *why)
 	log_warn("image %s: %s", image->settings->name, image->error);
 }
 
-/* Once neither a process nor a worker has to do with it. */
-static void try_finish(struct image *image)
+bool image_lives(const struct image *image)
 {
-	if (image->pid || image->job)
+	return image->pid || image->spares;
+}
+
+void image_try_finish(struct image *image)
+{
+	if (image_lives(image) || image->job)
 		return;
 	image->state = IMAGE_NONE;
 	image->ending = false;
@@ -153,7 +157,7 @@ static void try_finish(struct image *image)
 	image->cgroup_fd = -1;
 	place_remove(image->manager, image->cgroup);
 	image_built(image);
-	step(image);
+	image_step(image);
 	keep_budget(image->manager);
 }
 
@@ -167,10 +171,11 @@ void image_exited(struct image *image, int status)
 	else
 		snprintf(why, sizeof(why), "ended with status %d", WEXITSTATUS(status));
 	if (!image->ending && !*image->error)
-		note_failure(image, why);
-	cgroup_kill(image->cgroup_fd); /* what its modules had started */
+		image_note_failure(image, why);
+	image->ending = true;
+	cgroup_kill(image->cgroup_fd); /* its spares, and what its modules had started */
 	image_jobs_cancel(image);
-	try_finish(image);
+	image_try_finish(image);
 }
 
 void image_kill(struct image *image)
@@ -185,7 +190,7 @@ static int end(struct image *image)
 {
 	if (image->children)
 		return -EBUSY;
-	if (!image->pid)
+	if (!image_lives(image))
 		return -ENOENT;
 	log_info("image %s: evicted", image->settings->name);
 	image_kill(image);
@@ -270,6 +275,8 @@ static int start(struct image *image)
 	log_fd = open(image->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (log_fd < 0)
 		return -errno;
+	if (!image->settings->runtime->forks)
+		return spare_make(image);
 	listener = hearth_zygote_listen(image->socket, NULL);
 	if (listener < 0)
 		return listener;
@@ -298,13 +305,14 @@ int image_build(struct image *image, bool requested)
 	image->state = IMAGE_BUILDING;
 	image->requested = requested;
 	image->error[0] = '\0';
+	image->spares_after_ns = 0;
 	image->begun_ns = now_ns();
 	err = start(image);
 	if (!err)
 		return 0;
-	note_failure(image, strerror(-err));
+	image_note_failure(image, strerror(-err));
 	image_kill(image);
-	try_finish(image);
+	image_try_finish(image);
 	return err;
 }
 
@@ -312,37 +320,44 @@ static void become_ready(struct image *image)
 {
 	struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
 
-	if (image->limited) /* of the build: instances would inherit it */
+	if (image->limited && image->pid) /* of the build: instances would inherit it */
 		prlimit(image->pid, RLIMIT_AS, &none, NULL);
 	image->state = IMAGE_RESIDENT;
-	image->used_ns = now_ns();
+	image->used_ns = image->hot_ns = now_ns();
+	image->lent = true; /* its memory has not been taken yet */
 	image->build_took_ns = image->used_ns - image->begun_ns;
 	log_info("image %s: built in %" PRIu64 " ms", image->settings->name,
 		 image->build_took_ns / NSEC_PER_MSEC);
 	if (!image->busy && (image->requested || !image->idle_since_ns))
 		keep_idle(image);
 	image_built(image);
-	step(image);
+	image_step(image);
 	keep_budget(image->manager);
 }
 
 void image_on_ready(struct image *image, int err, const char *error)
 {
-	if (!err && image->pid && !image->ending) {
+	if (!err && image_lives(image) && !image->ending) {
 		become_ready(image);
 		return;
 	}
 	if (!image->ending && !*image->error)
-		note_failure(image, err == -ETIMEDOUT ? "not ready in time" : error);
-	if (image->pid)
+		image_note_failure(image, err == -ETIMEDOUT ? "not ready in time" : error);
+	if (image_lives(image))
 		image_kill(image);
-	try_finish(image);
+	image_try_finish(image);
 }
 
 /* ---- use */
 
-bool image_begin(struct image *image)
+bool image_shares(const struct image *image, enum image_start how)
 {
+	return how != START_COLD && image->settings->runtime->forks;
+}
+
+bool image_begin(struct image *image, struct spare **spare)
+{
+	*spare = NULL;
 	image->busy++;
 	image->uses++;
 	keep_arrival(image);
@@ -354,43 +369,58 @@ bool image_begin(struct image *image)
 	if (cgroup_freeze_write(image->cgroup_fd, false) < 0)
 		return false;
 	image->state = IMAGE_RESIDENT;
+	image->hot_ns = now_ns();
+	image->spares_after_ns = 0;
+	*spare = spare_take(image);
+	if (!*spare && !image->settings->runtime->forks)
+		return false;
+	image->lent = true;
 	image->children++;
 	image->asking++;
 	return true;
 }
 
-void image_started(struct image *image, bool asked, bool forked, uint64_t took_ns)
+void image_started(struct image *image, bool asked, enum image_start how, uint64_t took_ns)
 {
 	image->asking -= asked;
-	image->children -= asked && !forked;
+	image->children -= asked && !image_shares(image, how);
 	image->used_ns = now_ns();
-	if (forked) {
-		image->forks++;
-		image->backoff_ns = 0; /* one that dies before it is of use is built less often */
-		image->fork_took_ns = took_ns;
-		image->usage.saved_ns += image->build_took_ns - MIN(image->build_took_ns, took_ns);
-	} else {
+	if (how == START_COLD) {
 		image->cold++;
+	} else {
+		*(how == START_FORKED ? &image->forks : &image->claims) += 1;
+		*(how == START_FORKED ? &image->fork_took_ns : &image->claim_took_ns) = took_ns;
+		image->spares_backoff_ns = 0;
+		image->backoff_ns = 0; /* one that dies before it is of use is built less often */
+		image->usage.saved_ns += image->build_took_ns - MIN(image->build_took_ns, took_ns);
 	}
-	step(image);
+	image_step(image);
 }
 
-void image_end(struct image *image, bool forked)
+void image_end(struct image *image, enum image_start how)
 {
 	image->busy--;
-	image->children -= forked;
+	image->children -= image_shares(image, how);
 	if (!image->busy)
 		keep_idle(image);
-	step(image);
+	image_step(image);
 }
 
 /* ---- idle */
+
+/* Nothing was forked since its memory was taken but spares, which are to stay. */
+static void freeze_again(struct image *image)
+{
+	if (cgroup_freeze_write(image->cgroup_fd, true) == 0)
+		image->state = IMAGE_FROZEN;
+}
 
 static void page_out(struct image *image)
 {
 	int fd = fcntl(image->cgroup_fd, F_DUPFD_CLOEXEC, 0);
 
 	image->used_ns = now_ns();
+	image->lent = false;
 	if (fd >= 0 && cgroup_freeze_write(image->cgroup_fd, true) == 0) {
 		if (image_jobs_page_out(image, fd) == 0)
 			return;
@@ -400,17 +430,26 @@ static void page_out(struct image *image)
 	}
 }
 
+void image_on_measured(struct image *image)
+{
+	if (image->ending)
+		image_try_finish(image);
+	else
+		image_step(image);
+	keep_budget(image->manager);
+}
+
 void image_on_paged(struct image *image, bool frozen)
 {
-	if (!image->pid) {
-		try_finish(image);
+	if (!image_lives(image)) {
+		image_try_finish(image);
 		return;
 	}
 	if (frozen)
 		image->state = IMAGE_FROZEN;
 	else if (!image->ending)
 		cgroup_freeze_write(image->cgroup_fd, false);
-	step(image);
+	image_step(image);
 	keep_budget(image->manager);
 }
 
@@ -428,7 +467,7 @@ static void leave(struct image *image)
 {
 	if (image->left)
 		return;
-	if (image->pid) {
+	if (image_lives(image)) {
 		end(image);
 	} else if (!image->busy && !image->job) {
 		image->left = true;
@@ -439,10 +478,32 @@ static void leave(struct image *image)
 void image_retire(struct image *image)
 {
 	image->retired = true;
-	step(image);
+	image_step(image);
 }
 
-static void step(struct image *image)
+/* True: it is on its way to be frozen. */
+static bool go_idle(struct image *image, uint64_t now, uint64_t *next_ns)
+{
+	uint64_t freeze_ns = image->used_ns + image->settings->freeze_after_ns;
+
+	if (image->state != IMAGE_RESIDENT || image->asking || image->job ||
+	    spare_being_made(image))
+		return image->job && image->state == IMAGE_RESIDENT && !image->asking;
+	if (now < freeze_ns) {
+		*next_ns = MIN(*next_ns, freeze_ns);
+		return false;
+	}
+	if (spares_leave(image))
+		return true;
+	if (!image->lent) {
+		freeze_again(image);
+		return false;
+	}
+	page_out(image);
+	return true;
+}
+
+void image_step(struct image *image)
 {
 	uint64_t now, next;
 	bool wanted;
@@ -469,13 +530,8 @@ static void step(struct image *image)
 	} else if (!wanted && !image->children) {
 		end(image);
 		return;
-	} else if (image->state == IMAGE_RESIDENT && !image->asking && !image->job) {
-		uint64_t freeze_ns = image->used_ns + image->settings->freeze_after_ns;
-
-		if (now >= freeze_ns)
-			page_out(image);
-		else
-			next = MIN(next, freeze_ns);
+	} else if (!go_idle(image, now, &next)) {
+		spares_keep(image, now, &next);
 	}
 	wake_at(image, next, now);
 }

@@ -30,14 +30,22 @@ int image_evict(struct image *image);
 /* End it whoever it serves: the manager ends. */
 void image_kill(struct image *image);
 
-/* An instance is asked for: learn it, thaw, build if that pays. True: fork from it. */
-bool image_begin(struct image *image);
+enum image_start { START_COLD, START_FORKED, START_CLAIMED };
 
-/* How that went: forked within took_ns, or started cold. */
-void image_started(struct image *image, bool asked_image, bool forked, uint64_t took_ns);
+/*
+ * An instance is asked for: learn it, thaw, build if that pays. True: it is up to the image;
+ * *spare is to be claimed (NULL: none is ready), else fork.
+ */
+bool image_begin(struct image *image, struct spare **spare);
+
+/* How that went, within took_ns. */
+void image_started(struct image *image, bool asked_image, enum image_start how, uint64_t took_ns);
 
 /* That instance ended (or could not be started). */
-void image_end(struct image *image, bool forked);
+void image_end(struct image *image, enum image_start how);
+
+/* Does an instance that was started so have the image's pages? */
+bool image_shares(const struct image *image, enum image_start how);
 
 /* Its process ended with this wait status. */
 void image_exited(struct image *image, int status);

@@ -8,6 +8,8 @@
 
 /* A worker waits until the image serves. Consumes conn and cgroup_fd. 0 or -errno. */
 int image_jobs_wait_ready(struct image *image, int conn, int cgroup_fd);
+/* A worker finds out what it and its spares keep. */
+int image_jobs_measure(struct image *image);
 /* A worker freezes it and takes its memory; image_jobs_cancel() and a thaw end that early. */
 int image_jobs_page_out(struct image *image, int cgroup_fd);
 void image_jobs_cancel(struct image *image);
@@ -15,6 +17,20 @@ void image_jobs_cancel(struct image *image);
 /* What the workers have found, back on the loop. */
 void image_on_ready(struct image *image, int err, const char *error);
 void image_on_paged(struct image *image, bool frozen);
+void image_on_measured(struct image *image);
+
+/* Has it a process, or spares? */
+bool image_lives(const struct image *image);
+/* Look what is to be done now. */
+void image_step(struct image *image);
+/* The end, once neither a process nor a worker has to do with it. */
+void image_try_finish(struct image *image);
+void image_note_failure(struct image *image, const char *why);
+
+/* Make and drop spares as the settings say; *next_ns is lowered to when that changes. */
+void spares_keep(struct image *image, uint64_t now, uint64_t *next_ns);
+/* Before a page-out: true if some must go first, which ends in image_step(). */
+bool spares_leave(struct image *image);
 
 int keep_init(struct image *image, const char *policy);
 void keep_done(struct image *image);

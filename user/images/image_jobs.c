@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What an image is waited for, on a worker: one job at a time each. */
+/* What an image is waited for or asked, on a worker: one job at a time each. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,7 +18,8 @@
 struct image_job {
 	uv_work_t work;
 	struct image *image;
-	int conn; /* of a build; -1: page out */
+	enum { JOB_READY, JOB_PAGE_OUT, JOB_MEASURE } kind;
+	int conn; /* of a build */
 	int cgroup_fd;
 	uint64_t patience_ns;
 	_Atomic bool cancel;
@@ -64,10 +66,12 @@ static void on_worker(uv_work_t *work)
 {
 	struct image_job *job = container_of(work, struct image_job, work);
 
-	if (job->conn >= 0)
+	if (job->kind == JOB_READY)
 		wait_ready(job);
-	else
+	else if (job->kind == JOB_PAGE_OUT)
 		page_out(job);
+	else
+		job->err = memory_read(job->cgroup_fd, &job->memory);
 }
 
 static void on_done(uv_work_t *work, int status)
@@ -81,21 +85,24 @@ static void on_done(uv_work_t *work, int status)
 		image->resident_bytes = job->memory.current_bytes;
 		image->swap_bytes = job->memory.swap_bytes;
 	}
-	if (job->conn >= 0)
+	if (job->kind == JOB_READY)
 		image_on_ready(image, job->err, job->error);
-	else
+	else if (job->kind == JOB_PAGE_OUT)
 		image_on_paged(image, job->frozen && !job->cancel);
+	else
+		image_on_measured(image);
 	close(job->cgroup_fd);
 	free(job);
 }
 
-static int begin(struct image *image, int conn, int cgroup_fd)
+static int begin(struct image *image, int kind, int conn, int cgroup_fd)
 {
 	struct image_job *job = calloc(1, sizeof(*job));
 	int err = job ? 0 : -ENOMEM;
 
 	if (!err) {
 		job->image = image;
+		job->kind = kind;
 		job->conn = conn;
 		job->cgroup_fd = cgroup_fd;
 		job->patience_ns = image->settings->build_timeout_ns;
@@ -114,12 +121,19 @@ static int begin(struct image *image, int conn, int cgroup_fd)
 
 int image_jobs_wait_ready(struct image *image, int conn, int cgroup_fd)
 {
-	return begin(image, conn, cgroup_fd);
+	return begin(image, JOB_READY, conn, cgroup_fd);
 }
 
 int image_jobs_page_out(struct image *image, int cgroup_fd)
 {
-	return begin(image, -1, cgroup_fd);
+	return begin(image, JOB_PAGE_OUT, -1, cgroup_fd);
+}
+
+int image_jobs_measure(struct image *image)
+{
+	int fd = fcntl(image->cgroup_fd, F_DUPFD_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : begin(image, JOB_MEASURE, -1, fd);
 }
 
 void image_jobs_cancel(struct image *image)

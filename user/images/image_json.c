@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "images/image.h"
+#include "images/runtime.h"
+#include "images/spare.h"
 #include "lib/clock.h"
 #include "lib/pip_lock.h"
 
@@ -50,6 +52,10 @@ json_t *image_json(const struct image *image)
 	json_object_set_new(object, "declared", json_string(s->request ? "api" : "config"));
 	json_object_set_new(object, "retired", json_boolean(image->retired));
 	json_object_set_new(object, "locked", json_integer((json_int_t)pip_lock_count(s->lock)));
+	json_object_set_new(object, "runtime", json_string(s->runtime->name));
+	json_object_set_new(object, "spares", json_integer(spare_ready(image)));
+	json_object_set_new(object, "claims", json_integer((json_int_t)image->claims));
+	json_object_set_new(object, "claim_s", json_real(ns_to_s(image->claim_took_ns)));
 	usage_add_fields(image, object);
 	return object;
 }

@@ -11,6 +11,8 @@
 #include "images/image.h"
 #include "images/instance.h"
 #include "images/place.h"
+#include "images/runtime.h"
+#include "images/spare.h"
 #include "images/spawn.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
@@ -19,13 +21,6 @@
 
 #define FORK_TIMEOUT_MS  5000
 #define START_TIMEOUT_MS 30000 /* its hooks and the loading of its handler */
-
-/* What an instance does in an image, in a fresh interpreter. */
-static const char COLD[] =
-    "import sys\n"
-    "sys.path.append(sys.argv.pop(1))\n"
-    "import hearth_zygote\n"
-    "hearth_zygote.run(sys.argv[1:], lambda why=None: why and print(why, file=sys.stderr))\n";
 
 struct instance {
 	uv_work_t work;
@@ -38,8 +33,9 @@ struct instance {
 	char **argv, **env; /* env NULL: the image's */
 	char *directory;
 	/* of the worker */
-	bool asked; /* it was up to the image */
-	bool forked;
+	bool asked;          /* it was up to the image */
+	struct spare *spare; /* to be claimed first */
+	enum image_start how;
 	int err;
 	char error[HEARTH_ZYGOTE_ERROR]; /* why not at all, or why not from the image */
 	pid_t pid;
@@ -68,60 +64,73 @@ static void instance_free(struct instance *x)
 
 /* ---- on a worker */
 
-/* 0; -EAGAIN: none came of it, so start it cold; else the error is the instance's or unclear. */
-static int from_image(struct instance *x)
+static struct hearth_zygote_request request_of(const struct instance *x)
 {
 	struct hearth_zygote_request request = HEARTH_ZYGOTE_NONE;
-	struct hearth_zygote_instance forked;
-	int conn = hearth_zygote_connect(x->image->socket, x->error), err;
 
-	if (conn < 0)
-		return -EAGAIN;
 	request.cgroup_fd = x->cgroup_fd;
 	memcpy(request.stdio, x->stdio, sizeof(x->stdio));
 	request.argv = x->argv;
 	request.env = x->env;
 	request.directory = x->directory;
-	err = hearth_zygote_request(conn, &request, FORK_TIMEOUT_MS, &forked, x->error);
-	if (err == -ECONNRESET || err == -ETIMEDOUT) {
-		if (!x->cgroup)
-			return err;
-		cgroup_kill(x->cgroup_fd); /* the one that may be in there */
+	return request;
+}
+
+static void take(struct instance *x, struct hearth_zygote_instance *started, enum image_start how)
+{
+	x->pid = started->pid;
+	x->pidfd = steal_fd(&started->pidfd);
+	hearth_zygote_release(started);
+	x->how = how;
+}
+
+/* It is unknown whether one runs. -EAGAIN: it is certain now that none does. */
+static int make_sure(const struct instance *x, int err)
+{
+	if (!x->cgroup)
+		return err;
+	cgroup_kill(x->cgroup_fd); /* the one that may be in there */
+	return -EAGAIN;
+}
+
+/* 0; -EAGAIN: none came of it; else the error is the instance's or unclear. */
+static int from_spare(struct instance *x)
+{
+	struct hearth_zygote_request request = request_of(x);
+	struct hearth_zygote_instance claimed = {.conn = -1, .pidfd = -1};
+	int err = spare_claim(x->spare, &request, &claimed, x->error);
+
+	if (err == -ETIMEDOUT)
+		return make_sure(x, err);
+	if (claimed.pid)
+		take(x, &claimed, START_CLAIMED);
+	return err;
+}
+
+/* Likewise; -EAGAIN: start it cold. */
+static int from_image(struct instance *x)
+{
+	struct hearth_zygote_request request = request_of(x);
+	struct hearth_zygote_instance forked;
+	int conn = hearth_zygote_connect(x->image->socket, x->error), err;
+
+	if (conn < 0)
 		return -EAGAIN;
-	}
+	err = hearth_zygote_request(conn, &request, FORK_TIMEOUT_MS, &forked, x->error);
+	if (err == -ECONNRESET || err == -ETIMEDOUT)
+		return make_sure(x, err);
 	if (err)
 		return -EAGAIN;
 	err = hearth_zygote_wait_started(&forked, START_TIMEOUT_MS, x->error);
-	x->pid = forked.pid;
-	x->pidfd = forked.pidfd;
-	forked.pidfd = -1;
-	hearth_zygote_release(&forked);
-	x->forked = true;
+	take(x, &forked, START_FORKED);
 	return err == -ETIMEDOUT ? 0 : err; /* a frozen cgroup: it starts when that is thawed */
 }
 
 static int cold(struct instance *x)
 {
-	const struct settings *all = x->image->manager->settings;
 	const struct image_settings *s = x->image->settings;
-	_cleanup_free_ char *folder = strdup(all->bootstrap);
-	_cleanup_free_ char *path = NULL;
-	char *plain[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", NULL, NULL};
-	_cleanup_free_ char **argv = NULL;
-	size_t n = 0;
-
-	while (x->argv[n])
-		n++;
-	argv = calloc(n + 5, sizeof(*argv));
-	if (!argv || !folder || asprintf(&path, "PYTHONPATH=%s", s->path) < 0)
-		return -ENOMEM;
-	*strrchr(folder, '/') = '\0';
-	plain[2] = path;
-	argv[0] = s->interpreter;
-	argv[1] = "-c";
-	argv[2] = (char *)COLD;
-	argv[3] = folder;
-	memcpy(argv + 4, x->argv, n * sizeof(*argv));
+	_cleanup_free_ char **argv = runtime_cold_argv(x->image->manager->settings, s, x->argv);
+	_cleanup_free_ char **env = runtime_env(s, x->env);
 	struct spawn spec = {.cgroup_fd = x->cgroup_fd,
 			     .stdio = {x->stdio[0], x->stdio[1], x->stdio[2]},
 			     .keep_fd = -1,
@@ -129,8 +138,9 @@ static int cold(struct instance *x)
 			     .gid = s->gid,
 			     .directory = x->directory,
 			     .argv = argv,
-			     .env = x->env ? x->env : plain};
-	return spawn(&spec, &x->pid, &x->pidfd);
+			     .env = env};
+
+	return argv && env ? spawn(&spec, &x->pid, &x->pidfd) : -ENOMEM;
 }
 
 static void on_worker(uv_work_t *work)
@@ -138,7 +148,9 @@ static void on_worker(uv_work_t *work)
 	struct instance *x = container_of(work, struct instance, work);
 	uint64_t begin = now_ns();
 
-	x->err = x->asked ? from_image(x) : -EAGAIN;
+	x->err = x->spare ? from_spare(x) : -EAGAIN;
+	if (x->err == -EAGAIN && x->asked && x->image->settings->runtime->forks)
+		x->err = from_image(x);
 	if (x->err == -EAGAIN) {
 		x->err = cold(x);
 		if (x->err)
@@ -151,32 +163,38 @@ static void on_worker(uv_work_t *work)
 
 static const char *why_cold(const struct instance *x)
 {
-	if (x->forked)
+	if (x->how != START_COLD)
 		return "";
-	return x->asked ? x->error : "the image is not ready";
+	if (x->asked)
+		return x->error;
+	return x->image->state < IMAGE_RESIDENT ? "the image is not ready" : "no spare is ready";
 }
 
 /* One that failed to start exits by itself; it is reaped like the others. */
 static void on_done(uv_work_t *work, int status)
 {
 	struct instance *x = container_of(work, struct instance, work);
+	static const char *const from[] = {
+	    [START_COLD] = "cold", [START_FORKED] = "image", [START_CLAIMED] = "spare"};
 	struct manager *m = x->image->manager;
 
 	(void)status;
 	m->in_flight--;
-	image_started(x->image, x->asked, x->forked, x->took_ns);
 	if (x->err)
 		api_fail(m, x->conn, x->err, x->error);
 	else
 		api_answer(m, x->conn,
 			   json_pack("{s:i s:s s:s s:s* s:f}", "pid", (int)x->pid, "from",
-				     x->forked ? "image" : "cold", "why", why_cold(x), "cgroup",
-				     x->cgroup, "took_s", ns_to_s(x->took_ns)),
+				     from[x->how], "why", why_cold(x), "cgroup", x->cgroup,
+				     "took_s", ns_to_s(x->took_ns)),
 			   x->pidfd, false);
+	if (x->spare)
+		spare_done(x->spare);
+	image_started(x->image, x->asked, x->how, x->took_ns);
 	if (x->pid) {
 		DL_APPEND(m->instances, x);
 	} else {
-		image_end(x->image, false);
+		image_end(x->image, START_COLD);
 		instance_free(x);
 	}
 	manager_reap(m);
@@ -191,7 +209,7 @@ static void ended(struct instance *x, int status)
 		api_answer(m, x->conn, json_pack("{s:i}", "signal", WTERMSIG(status)), -1, true);
 	else
 		api_answer(m, x->conn, json_pack("{s:i}", "exit", WEXITSTATUS(status)), -1, true);
-	image_end(x->image, x->forked);
+	image_end(x->image, x->how);
 	instance_free(x);
 }
 
@@ -212,7 +230,7 @@ size_t instance_children(const struct image *image, pid_t *pids, size_t max)
 	DL_FOREACH (image->manager->instances, x) {
 		if (n == max)
 			break;
-		if (x->image == image && x->forked)
+		if (x->image == image && image_shares(image, x->how))
 			pids[n++] = x->pid;
 	}
 	return n;
@@ -351,7 +369,7 @@ int instance_start(struct image *image, uint64_t conn, const json_t *request, ui
 		return err;
 	}
 	usage_note(&image->usage, json_string_value(json_object_get(request, "function")));
-	x->asked = image_begin(image);
+	x->asked = image_begin(image, &x->spare);
 	m->in_flight++;
 	uv_queue_work(&m->loop, &x->work, on_worker, on_done);
 	return 0;

@@ -21,6 +21,7 @@
 #include "images/place.h"
 #include "images/roster.h"
 #include "images/saved.h"
+#include "images/spare.h"
 #include "lib/cgroup.h"
 #include "lib/log.h"
 #include "lib/util.h"
@@ -66,7 +67,7 @@ static void tell(struct manager *m, pid_t pid, int status)
 	DL_SEARCH_SCALAR(m->images, image, pid, pid);
 	if (image)
 		image_exited(image, status);
-	else
+	else if (!spare_exited(m, pid, status))
 		instance_exited(m, pid, status);
 }
 
@@ -80,6 +81,7 @@ static void reap_known(struct manager *m)
 		if (image->pid && waitpid(image->pid, &status, WNOHANG) > 0)
 			image_exited(image, status);
 	}
+	spare_reap_all(m);
 	instance_reap_all(m);
 }
 
@@ -128,7 +130,7 @@ static bool images_live(const struct manager *m)
 	struct image *image;
 
 	DL_FOREACH (m->images, image) {
-		if (image->pid || image->job)
+		if (image->pid || image->job || image->spares)
 			return true;
 	}
 	return m->in_flight || m->usage_job || saved_pending(m);

@@ -4,8 +4,8 @@
  * workers, which see nothing but their own job. It parents every image and every
  * instance, so it alone knows how they ended, and a restart of hearthd loses nothing.
  *
- * cgroups, below the configured one: UID/image/NAME and UID/fn/FUNCTION/N, where
- * UID's cgroup.procs belongs to the owner: its images may fork into its functions.
+ * cgroups, below the configured one: UID/image/NAME, UID/image/NAME/spare-N and UID/fn/FUNCTION/N,
+ * where UID's cgroup.procs belongs to the owner: its images may fork into its functions.
  */
 #ifndef HEARTH_IMAGES_MANAGER_H
 #define HEARTH_IMAGES_MANAGER_H
@@ -27,6 +27,7 @@ struct manager;
 struct conn;
 struct instance;
 struct image_job;
+struct spare;
 struct usage_job;
 struct saved;
 
@@ -60,6 +61,14 @@ struct image {
 	uint64_t build_took_ns, fork_took_ns;
 	uint64_t resident_bytes, swap_bytes; /* as of the last build or page-out */
 	struct usage usage;
+	/* spares (image_spares.c) */
+	struct spare *spares;
+	uint64_t spares_after_ns; /* none is made before; UINT64_MAX: before the next use */
+	uint64_t spares_backoff_ns;
+	bool lent;       /* there is memory to take: built, or forked from, since that was done */
+	uint64_t hot_ns; /* last use, or the build */
+	uint64_t claims, claim_took_ns;
+	uint64_t measured_ns;
 	/* keep-alive */
 	struct hearth_policy *policy;
 	void *policy_state;

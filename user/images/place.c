@@ -67,6 +67,22 @@ int place_make(struct manager *m, const struct image_settings *owner, const char
 	return err;
 }
 
+int place_leaf(struct manager *m, const struct image_settings *owner, const char *path)
+{
+	int fd, err;
+
+	if (mkdirat(m->root_fd, path, 0755) < 0)
+		return -errno;
+	fd = cgroup_open(m->root_fd, path);
+	err = fd < 0 ? fd : delegate(fd, owner);
+	if (!err)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	unlinkat(m->root_fd, path, AT_REMOVEDIR);
+	return err;
+}
+
 void place_remove(struct manager *m, const char *path)
 {
 	char part[PATH_MAX], *slash;

@@ -11,6 +11,12 @@ char *place_path(const struct manager *m, uid_t uid, const char *tail);
 /* A directory fd of such a path, made if need be, for this owner; or -errno. */
 int place_make(struct manager *m, const struct image_settings *owner, const char *path);
 
+/*
+ * A new one below a cgroup of place_make(). It has no memory controller of its own:
+ * what is charged there is the account of the one above, whose cap holds it.
+ */
+int place_leaf(struct manager *m, const struct image_settings *owner, const char *path);
+
 /* Remove it and those above it that are empty, up to the manager's own. A populated one stays. */
 void place_remove(struct manager *m, const char *path);
 

@@ -35,6 +35,7 @@ static void carry_over(struct image *old, struct image *image)
 {
 	image->uses = old->uses;
 	image->forks = old->forks;
+	image->claims = old->claims;
 	image->cold = old->cold;
 	image->usage = old->usage;
 	old->usage = (struct usage){0};

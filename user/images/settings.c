@@ -16,6 +16,8 @@ static const struct value_key manager_keys[] = {
     {"run_dir", TYPE_PATH, offsetof(struct settings, run_dir), "/run/hearth/images"},
     {"bootstrap", TYPE_PATH, offsetof(struct settings, bootstrap),
      "/usr/local/lib/hearth/hearth_zygote.py"},
+    {"node_bootstrap", TYPE_PATH, offsetof(struct settings, node_bootstrap),
+     "/usr/local/lib/hearth/hearth_zygote.js"},
     {"library", TYPE_TEXT, offsetof(struct settings, library), "libhearth-zygote.so.1"},
     {"state", TYPE_PATH, offsetof(struct settings, state), "/var/lib/hearth/images.json"},
     {"budget", TYPE_SIZE, offsetof(struct settings, budget_bytes), "0"},

@@ -16,25 +16,30 @@
 #define IMAGE_NAME_MAX 40  /* libinih cuts a section at 49 */
 #define SETTINGS_ERROR 512 /* bytes of a text that says what is wrong */
 
+struct runtime;
+
 struct image_settings {
 	char name[IMAGE_NAME_MAX + 1];
 	unsigned int given; /* bit per key of the table in settings_image.c */
 	char *owner;        /* as written; uid and gid are what it means */
 	uid_t uid;
 	gid_t gid;
+	const struct runtime *runtime;
 	char *interpreter;
 	char *modules; /* as written, may come in several lines; module[] sorted, without doubles,
 			  ends with NULL */
 	char **module;
 	char *lock; /* as pip_lock_parse() makes it, "" for none */
-	char *path; /* PYTHONPATH of the image, "" for none */
+	char *path; /* where the runtime looks for modules, "" for its own places alone */
 	char *policy;
 	uint64_t build_timeout_ns;
 	uint64_t memory_bytes; /* while it is built, and of the image's cgroup */
 	uint64_t freeze_after_ns;
-	bool at_start; /* built with the manager's start, not by use */
-	char *key;     /* owner, runtime and dependencies: what two images never share */
-	char *request; /* through the API, as JSON; NULL: it is in the file */
+	uint64_t spares;        /* kept ready; 1 or more where that is all there is */
+	uint64_t spares_for_ns; /* after a use */
+	bool at_start;          /* built with the manager's start, not by use */
+	char *key;              /* owner, runtime and dependencies: what two images never share */
+	char *request;          /* through the API, as JSON; NULL: it is in the file */
 };
 
 struct settings {
@@ -42,7 +47,7 @@ struct settings {
 	char *socket;
 	char *cgroup; /* path below the cgroup2 root */
 	char *run_dir;
-	char *bootstrap;
+	char *bootstrap, *node_bootstrap;
 	char *library;
 	char *state;           /* file of the images that were declared through the API */
 	uint64_t budget_bytes; /* of memory for all images; 0: no limit */

@@ -6,13 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "images/runtime.h"
 #include "images/settings_value.h"
 #include "lib/pip_lock.h"
 
 #define PATH_BYTES 4000 /* of a PYTHONPATH */
+#define SPARES_MAX 64
 
 static const struct value_key keys[] = {
     {"owner", TYPE_OWNER, offsetof(struct image_settings, owner), NULL},
+    {"runtime", TYPE_RUNTIME, offsetof(struct image_settings, runtime), "python"},
     {"interpreter", TYPE_PATH, offsetof(struct image_settings, interpreter), "/usr/bin/python3"},
     {"modules", TYPE_WORDS, offsetof(struct image_settings, modules), ""},
     {"lock", TYPE_LOCK, offsetof(struct image_settings, lock), ""},
@@ -22,6 +25,8 @@ static const struct value_key keys[] = {
     {"build_timeout", TYPE_DURATION, offsetof(struct image_settings, build_timeout_ns), "60s"},
     {"memory", TYPE_SIZE, offsetof(struct image_settings, memory_bytes), "4G"},
     {"freeze_after", TYPE_DURATION, offsetof(struct image_settings, freeze_after_ns), "5s"},
+    {"spares", TYPE_COUNT, offsetof(struct image_settings, spares), "0"},
+    {"spares_for", TYPE_DURATION, offsetof(struct image_settings, spares_for_ns), "10m"},
     {0},
 };
 
@@ -106,12 +111,22 @@ static int make_key(struct image_settings *image, char *err)
 
 	if (!out)
 		return value_fail(err, "no memory");
-	fprintf(out, "%u\n%s\n%s\n", image->uid, image->interpreter, image->path);
+	fprintf(out, "%u\n%s\n%s\n%s\n", image->uid, image->runtime->name, image->interpreter,
+		image->path);
 	for (char **m = image->module; *m; m++)
 		fprintf(out, "%s\n", *m);
 	if (*image->lock)
 		fprintf(out, "\n%s", image->lock);
 	return fclose(out) ? value_fail(err, "no memory") : 0;
+}
+
+static bool is_given(const struct image_settings *image, const char *name)
+{
+	size_t i = 0;
+
+	while (strcmp(keys[i].name, name))
+		i++;
+	return image->given & 1u << i;
 }
 
 int image_settings_finish(struct image_settings *image, char *err)
@@ -123,6 +138,19 @@ int image_settings_finish(struct image_settings *image, char *err)
 			return value_fail(err, "[image %s] has no %s", image->name, k->name);
 	if (strlen(image->path) > PATH_BYTES)
 		return value_fail(err, "path: longer than %d bytes", PATH_BYTES);
+	if (image->spares > SPARES_MAX)
+		return value_fail(err, "spares: at most %d", SPARES_MAX);
+	if (*image->lock && !image->runtime->forks)
+		return value_fail(err, "lock: it is pip's, so it does not go with runtime %s",
+				  image->runtime->name);
+	if (!is_given(image, "interpreter")) {
+		free(image->interpreter);
+		image->interpreter = strdup(image->runtime->interpreter);
+		if (!image->interpreter)
+			return value_fail(err, "no memory");
+	}
+	if (!image->runtime->forks)
+		image->spares = MAX(image->spares, UINT64_C(1));
 	rc = split_modules(image, err);
 	if (!rc && !*image->module && !*image->lock)
 		rc = value_fail(err, "[image %s] has no modules and no lock", image->name);

@@ -9,6 +9,7 @@
 
 #include <hearth/policy.h>
 
+#include "images/runtime.h"
 #include "images/settings_value.h"
 #include "lib/duration.h"
 #include "lib/pip_lock.h"
@@ -123,6 +124,16 @@ static int set_lock(char **field, const char *file, char *err)
 	return 0;
 }
 
+static int set_runtime(const struct runtime **field, const char *value, char *err)
+{
+	const struct runtime *runtime = runtime_find(value);
+
+	if (!runtime)
+		return value_fail(err, "runtime: '%s'; accepted: " RUNTIME_ACCEPTED, value);
+	*field = runtime;
+	return 0;
+}
+
 int value_set(void *target, const struct value_key *key, const char *value, char *err)
 {
 	void *field = (char *)target + key->offset;
@@ -143,6 +154,8 @@ int value_set(void *target, const struct value_key *key, const char *value, char
 		return set_count(field, key->name, value, err);
 	case TYPE_BUILD:
 		return set_build(field, value, err);
+	case TYPE_RUNTIME:
+		return set_runtime(field, value, err);
 	case TYPE_WORDS:
 		return append(field, value, err);
 	case TYPE_PATH:
@@ -201,6 +214,6 @@ int value_defaults(void *target, const struct value_key *keys, char *err)
 void value_free(void *target, const struct value_key *keys)
 {
 	for (const struct value_key *k = keys; k->name; k++)
-		if (!value_is_number(k) && k->type != TYPE_BUILD)
+		if (!value_is_number(k) && k->type != TYPE_BUILD && k->type != TYPE_RUNTIME)
 			free(*(char **)((char *)target + k->offset));
 }

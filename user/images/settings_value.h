@@ -19,7 +19,8 @@ enum value_type {
 	TYPE_SIZE,
 	TYPE_COUNT,
 	TYPE_POLICY,
-	TYPE_BUILD
+	TYPE_BUILD,
+	TYPE_RUNTIME
 };
 
 struct value_key {

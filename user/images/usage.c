@@ -80,7 +80,8 @@ void usage_add_fields(const struct image *image, json_t *object)
 	}
 	json_object_set_new(object, "users", json_integer((json_int_t)usage->n));
 	json_object_set_new(object, "functions", names);
-	json_object_set_new(object, "hits", json_integer((json_int_t)image->forks));
+	json_object_set_new(object, "hits",
+			    json_integer((json_int_t)(image->forks + image->claims)));
 	json_object_set_new(object, "bytes_saved",
 			    json_integer(image->children ? (json_int_t)usage->saved_bytes : 0));
 	json_object_set_new(object, "seconds_saved", json_real(ns_to_s(usage->saved_ns)));
