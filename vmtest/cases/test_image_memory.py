@@ -92,6 +92,46 @@ def test_function_forked_from_an_image_is_held_to_its_own_limit():
         assert m.show()["state"] == "resident"
 
 
+def test_claimed_spare_is_charged_as_a_fork_is():
+    with Accounted(py={"spares": 1}) as m:
+        m.ask(do="build", image="py")
+        image = m.image_cgroup()
+
+        def claim(*arguments, **request):
+            wait_for(lambda: m.show()["spares"] == 1, 10, "a spare")
+            before = charged(image)
+            claimed = m.run("writes.py", args=arguments, **request)
+            assert claimed.started["from"] == "spare", claimed.started
+            return claimed, before
+
+        writer, before = claim("16")
+        assert writer.line() == "written"
+        assert 16 * MB < charged(cgroup_of(writer)) < 24 * MB
+        assert charged(image) < before + 8 * MB
+        assert writer.end() == {"exit": 0}
+        limited = m.subtree.make(f"{OWNER}/limited")
+        os.chown(limited / "cgroup.procs", OWNER, OWNER)
+        (limited / "memory.max").write_text(str(16 * MB))
+        greedy, _ = claim("31", cgroup=limited)
+        assert greedy.line() == "" and greedy.end() == {"signal": signal.SIGKILL}
+        assert int(stat(limited, "memory.events", "oom_kill")) == 1
+
+
+def test_node_spare_leaves_to_the_image_what_it_had_loaded():
+    with Accounted(js={"runtime": "node", "modules": "fs"}) as m:
+        (m.directory / "fill.js").write_text("const kept = Buffer.alloc(32 << 20, 'x')\nconsole.log('filled')\n"
+                                             "process.stdin.resume().on('end', () => process.exit(kept[0]))\n")
+        m.ask(do="build", image="js")
+        wait_for(lambda: m.show("js")["spares"] == 1, 20, "a spare")
+        before = charged(m.image_cgroup("js"))
+        claimed = m.run("fill.js", image="js")
+        assert claimed.started["from"] == "spare" and claimed.line() == "filled"
+        assert 32 * MB < charged(cgroup_of(claimed)) < 64 * MB
+        wait_for(lambda: m.show("js")["spares"] == 1, 20, "another")
+        assert charged(m.image_cgroup("js")) > before + 4 * MB, "that of the instance and that of its successor"
+        assert claimed.end() == {"exit": ord("x")}
+
+
 def test_image_with_children_is_not_retired_and_a_dead_ones_pages_stay_in_the_pool():
     with Accounted(py={}) as m:
         m.ask(do="build", image="py")
