@@ -137,7 +137,7 @@ def test_user_declares_its_own_images_only():
 
 
 def test_number_and_limits_of_declared_images_are_bounded():
-    with Manager({}, declare_max=2, declare_memory="1G", declare_timeout="10s") as m:
+    with Manager({}, declare_max=2, declare_memory="1G", declare_timeout="10s", declare_spares=1) as m:
         for name in "a", "b":
             declare(m, name, modules=[name])
         assert "declare_max" in refused(m, do="declare", image="c", owner=OWNER, modules="c")
@@ -146,9 +146,27 @@ def test_number_and_limits_of_declared_images_are_bounded():
         m.ask(do="forget", image="a")
         declare(m, "c2", modules=["c"])
         for bad, words in (({"memory": "2G"}, "up to 1G"), ({"build_timeout": "11s"}, "up to 10s"),
-                           ({"memory": (1 << 30) + 1}, "up to 1G")):
+                           ({"memory": (1 << 30) + 1}, "up to 1G"), ({"spares": 2}, "up to 1 ")):
             assert words in refused(m, do="declare", image="b", owner=OWNER, modules="b", **bad)
         assert names(m) == ["b", "c", "c2"]
+
+
+def test_images_kept_by_their_children_alone_are_bounded():
+    with Manager({}, declare_max=2) as m:
+        running = []
+        for i in range(3):
+            declare(m, modules=["tellme", *["json", "ast", "time"][:i]], policy="always")
+            m.ask(do="build", image="mine")
+            running.append(m.run("wait.py", image="mine"))
+            assert running[-1].line() == "up" and running[-1].started["from"] == "image"
+        declare(m, modules=["sys"])
+        assert "still run" in refused(m, do="declare", image="mine", owner=OWNER, modules="json")
+        assert "still run" in refused(m, do="declare", image="two", owner=OWNER, modules="json")
+        assert running.pop().end() == {"exit": 0}
+        wait_for(lambda: len(m.ask(do="ls")["images"]) == 3, PATIENCE, "one is gone")
+        declare(m, modules=["json"])
+        assert [x.end() for x in running] == [{"exit": 0}] * 2
+        wait_for(lambda: names(m) == ["mine"], PATIENCE, "the others are gone")
 
 
 def test_bad_declarations_are_refused_with_a_reason():
@@ -298,7 +316,7 @@ def test_reload_of_a_bad_configuration_changes_nothing():
 
 
 def test_reload_that_removes_an_image_waits_for_its_children():
-    with Manager({"py": {"policy": "always"}}) as m:
+    with Manager({"py": {"policy": "always", "freeze_after": "1s", "spares": "2"}}) as m:
         good = m.config.read_text()
         m.ask(do="build", image="py")
         x, cold = m.run("wait.py"), None
@@ -309,6 +327,8 @@ def test_reload_that_removes_an_image_waits_for_its_children():
         [found] = m.ask(do="ls")["images"]
         assert found["retired"] and found["children"] == 1 and found["pid"] == pid
         os.kill(pid, 0)
+        wait_for(lambda: m.ask(do="ls")["images"][0]["state"] == "frozen", PATIENCE, "it is paged out meanwhile")
+        assert m.ask(do="ls")["images"][0]["spares"] == 0
         reload(m, good)
         assert m.show()["retired"] is False and m.show()["pid"] == 0
         m.ask(do="build", image="py")

@@ -8,6 +8,7 @@
 #include "images/declare.h"
 #include "images/image.h"
 #include "images/roster.h"
+#include "images/runtime.h"
 #include "lib/duration.h"
 #include "lib/size.h"
 #include "lib/util.h"
@@ -131,6 +132,8 @@ void declare_bound(const struct manager *m, struct image_settings *s)
 {
 	s->memory_bytes = MIN(s->memory_bytes, m->settings->declare_memory_bytes);
 	s->build_timeout_ns = MIN(s->build_timeout_ns, m->settings->declare_timeout_ns);
+	s->spares =
+	    MIN(s->spares, MAX(m->settings->declare_spares, s->runtime->forks ? 0 : UINT64_C(1)));
 }
 
 /* What was asked for is not cut in silence; a default is. */
@@ -148,18 +151,42 @@ static int check_limits(const struct manager *m, const json_t *request, struct i
 		return fail(err, -ERANGE,
 			    "build_timeout: accepted: up to %" PRIu64 "s (declare_timeout in %s)",
 			    all->declare_timeout_ns / UINT64_C(1000000000), all->file);
+	if (json_object_get(request, "spares") && s->spares > all->declare_spares)
+		return fail(err, -ERANGE,
+			    "spares: accepted: up to %" PRIu64 " (declare_spares in %s)",
+			    all->declare_spares, all->file);
 	declare_bound(m, s);
 	return 0;
 }
 
-static int check_number(const struct manager *m, uid_t owner, char *err)
+/* Those that are there, or those that are only because their children are. */
+static uint64_t count(const struct manager *m, uid_t owner, bool retired)
 {
 	const struct image *image;
 	uint64_t n = 0;
 
 	DL_FOREACH (m->images, image) {
-		n += image->settings->request && !image->retired && image->settings->uid == owner;
+		n += image->settings->request && image->settings->uid == owner &&
+		     image->retired == retired && (image->children || !retired);
 	}
+	return n;
+}
+
+/* Each that is replaced or forgotten while it has children makes one more. */
+static int check_retired(const struct manager *m, uid_t owner, char *err)
+{
+	if (count(m, owner, true) <= m->settings->declare_max)
+		return 0;
+	return fail(err, -EDQUOT,
+		    "instances of more than %" PRIu64
+		    " images that uid %u had declared still run: wait for them, or end them",
+		    m->settings->declare_max, owner);
+}
+
+static int check_number(const struct manager *m, uid_t owner, char *err)
+{
+	uint64_t n = count(m, owner, false);
+
 	if (n < m->settings->declare_max)
 		return 0;
 	return fail(err, -EDQUOT,
@@ -186,6 +213,8 @@ static int place(struct manager *m, struct image_settings *s, struct image **out
 	struct image *other = manager_find(m, s->name);
 	int rc = other ? check_name(m, other, s->uid, err) : check_number(m, s->uid, err);
 
+	if (!rc)
+		rc = check_retired(m, s->uid, err);
 	if (rc)
 		return rc;
 	rc = other ? roster_replace(other, s, out) : roster_add(m, s, out);

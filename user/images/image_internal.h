@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Between the life of an image (image.c), its workers (image_jobs.c) and keep-alive (image_keep.c).
- */
+/* Between the life of an image (image.c), its build, its workers, its spares and keep-alive. */
 #ifndef HEARTH_IMAGES_IMAGE_INTERNAL_H
 #define HEARTH_IMAGES_IMAGE_INTERNAL_H
 

@@ -24,6 +24,7 @@ static const struct value_key manager_keys[] = {
     {"declare_max", TYPE_COUNT, offsetof(struct settings, declare_max), "8"},
     {"declare_memory", TYPE_SIZE, offsetof(struct settings, declare_memory_bytes), "4G"},
     {"declare_timeout", TYPE_DURATION, offsetof(struct settings, declare_timeout_ns), "60s"},
+    {"declare_spares", TYPE_COUNT, offsetof(struct settings, declare_spares), "2"},
     {0},
 };
 

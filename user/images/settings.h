@@ -55,6 +55,7 @@ struct settings {
 	uint64_t declare_max; /* of one owner */
 	uint64_t declare_memory_bytes;
 	uint64_t declare_timeout_ns;
+	uint64_t declare_spares; /* of one image */
 	struct image_settings **images;
 	size_t n_images;
 };
