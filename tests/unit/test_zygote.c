@@ -269,6 +269,89 @@ static void no_message_is_read_beyond_its_end(void **state)
 	assert_true(taken > 0); /* changed letters and ids are no error */
 }
 
+static void a_spare_goes_over_into_the_instance_and_ends(void **state)
+{
+	struct hearth_zygote_request request = HEARTH_ZYGOTE_NONE;
+	struct hearth_zygote_instance spare, instance;
+	char *argv[] = {"hooked", NULL};
+	pid_t image = start_image(NULL);
+	int conn = hearth_zygote_connect(path, error);
+
+	(void)state;
+	request.argv = argv;
+	assert_int_equal(hearth_zygote_spare(conn, -1, PATIENCE_MS, &spare, error), 0);
+	assert_int_equal(hearth_zygote_wait_spare(&spare, PATIENCE_MS, error), 0);
+	assert_int_equal(hearth_zygote_request(spare.conn, &request, PATIENCE_MS, &instance, error),
+			 0);
+	spare.conn = -1;
+	assert_int_not_equal(instance.pid, spare.pid);
+	assert_int_equal(hearth_zygote_wait_started(&instance, PATIENCE_MS, error), 0);
+	assert_int_equal(reap(&instance), 1);
+	assert_int_equal(reap(&spare), 0);
+	assert_int_equal(
+	    hearth_zygote_spare(hearth_zygote_connect(path, error), -1, PATIENCE_MS, &spare, error),
+	    0);
+	assert_int_equal(hearth_zygote_wait_spare(&spare, PATIENCE_MS, error), 0);
+	end_image(image);
+	close(spare.conn); /* nobody can claim it any more */
+	spare.conn = -1;
+	assert_int_equal(reap(&spare), 0);
+}
+
+/* What a runtime with threads does; its status is argv's first letter. */
+static struct hearth_zygote_instance start_threaded(void)
+{
+	struct hearth_zygote_instance spare = {.pidfd = -1};
+	struct hearth_zygote_child child;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	spare.conn = pair[0];
+	spare.pid = fork();
+	if (spare.pid == 0) {
+		close(pair[0]);
+		if (hearth_zygote_wait_claim(pair[1], &child, error) != 1)
+			_exit(HEARTH_ZYGOTE_EXIT);
+		hearth_zygote_started(&child, NULL);
+		_exit(getenv("CLAIMED") && access("self/maps", R_OK) == 0 ? child.argv[0][0] : 0);
+	}
+	close(pair[1]);
+	if (hearth_zygote_wait_spare(&spare, PATIENCE_MS, error) < 0)
+		fail_msg("%s", error);
+	return spare;
+}
+
+static void a_process_with_threads_is_a_spare_and_the_instance(void **state)
+{
+	struct hearth_zygote_instance spare = start_threaded();
+	struct hearth_zygote_request request = HEARTH_ZYGOTE_NONE;
+	char *argv[] = {"a", NULL}, *env[] = {"CLAIMED=1", NULL};
+
+	(void)state;
+	request.argv = argv;
+	request.env = env;
+	request.directory = "/proc";
+	request.no_new_privs = true;
+	assert_int_equal(hearth_zygote_claim(&spare, &request, error), -EINVAL);
+	assert_non_null(strstr(error, "stdio, argv, env and a directory"));
+	request.no_new_privs = false;
+	assert_int_equal(hearth_zygote_claim(&spare, &request, error), 0);
+	assert_int_equal(hearth_zygote_wait_started(&spare, PATIENCE_MS, error), 0);
+	assert_int_equal(reap(&spare), 'a');
+
+	spare = start_threaded();
+	request.directory = "/nowhere-at-all";
+	assert_int_equal(hearth_zygote_claim(&spare, &request, error), 0);
+	assert_int_equal(hearth_zygote_wait_started(&spare, PATIENCE_MS, error), -ENOENT);
+	assert_int_equal(reap(&spare), HEARTH_ZYGOTE_EXIT);
+
+	spare = start_threaded();
+	kill(spare.pid, SIGKILL);
+	waitpid(spare.pid, NULL, 0);
+	assert_int_equal(hearth_zygote_claim(&spare, &request, error), -EPIPE);
+	hearth_zygote_release(&spare);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +361,8 @@ int main(void)
 	    cmocka_unit_test(a_pool_of_threads_stops_or_the_image_does_not_serve),
 	    cmocka_unit_test(two_images_cannot_share_a_path),
 	    cmocka_unit_test(no_message_is_read_beyond_its_end),
+	    cmocka_unit_test(a_spare_goes_over_into_the_instance_and_ends),
+	    cmocka_unit_test(a_process_with_threads_is_a_spare_and_the_instance),
 	};
 
 	return cmocka_run_group_tests_name("zygote", tests, make_directory, remove_directory);
