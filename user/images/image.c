@@ -187,20 +187,19 @@ static int end(struct image *image)
 {
 	if (image->children)
 		return -EBUSY;
-	if (!image_lives(image))
+	if (image->state == IMAGE_NONE)
 		return -ENOENT;
 	log_info("image %s: evicted", image->settings->name);
 	image_kill(image);
+	image_try_finish(image); /* of spares alone, there may be none just now */
 	return 0;
 }
 
 int image_evict(struct image *image)
 {
-	int err = end(image);
-
-	if (!err)
-		keep_forget(image);
-	return err;
+	if (!image->children)
+		keep_forget(image); /* before it ends: the end asks whether it is wanted */
+	return end(image);
 }
 
 /* ---- use */
@@ -300,6 +299,7 @@ void image_on_paged(struct image *image, bool frozen)
 		image_try_finish(image);
 		return;
 	}
+	image->lent |= !frozen;
 	if (frozen)
 		image->state = IMAGE_FROZEN;
 	else if (!image->ending)
@@ -346,7 +346,7 @@ static void leave(struct image *image)
 
 	if (image->left)
 		return;
-	if (!image_lives(image) && !image->busy && !image->job) {
+	if (image->state == IMAGE_NONE && !image->busy && !image->job) {
 		image->left = true;
 		image_free(image);
 	} else if (end(image) == -EBUSY && image->state >= IMAGE_RESIDENT) {

@@ -50,18 +50,23 @@ static bool forks(const struct spare *s)
 
 static void spare_free(struct spare *s)
 {
-	struct image *image = s->image;
-
 	if (s->cgroup_fd >= 0) {
 		cgroup_kill(s->cgroup_fd); /* what its modules had started */
 		close(s->cgroup_fd);
 	}
 	if (s->cgroup)
-		unlinkat(image->manager->root_fd, s->cgroup, AT_REMOVEDIR);
+		unlinkat(s->image->manager->root_fd, s->cgroup, AT_REMOVEDIR);
 	hearth_zygote_release(&s->process);
-	DL_DELETE(image->spares, s);
+	DL_DELETE(s->image->spares, s);
 	free(s->cgroup);
 	free(s);
+}
+
+static void leave(struct spare *s)
+{
+	struct image *image = s->image;
+
+	spare_free(s);
 	image_on_spare_gone(image);
 }
 
@@ -72,7 +77,7 @@ static void end(struct spare *s)
 	if (s->process.pid && s->process.pidfd >= 0)
 		syscall(SYS_pidfd_send_signal, s->process.pidfd, SIGKILL, NULL, 0);
 	if (!s->process.pid)
-		spare_free(s);
+		leave(s);
 }
 
 /* ---- make */
@@ -178,10 +183,12 @@ int spare_make(struct image *image)
 		err = start_program(s);
 	if (!err)
 		err = uv_queue_work(&m->loop, &s->work, on_worker, on_done);
-	if (err)
+	if (!err)
+		m->in_flight++;
+	else if (s->process.pid)
 		end(s);
 	else
-		m->in_flight++;
+		spare_free(s);
 	return err;
 }
 
@@ -318,7 +325,7 @@ static void reaped(struct spare *s, int status)
 	s->state = ENDING;
 	if (lost)
 		image_on_spare_lost(image, status);
-	spare_free(s);
+	leave(s);
 }
 
 /* One that a worker claims may be an instance by now, whose status is not ours to take. */
