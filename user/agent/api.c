@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The server: libmicrohttpd without threads, run from the main loop whenever
- * its epoll fd is readable or its time-out is due. A request is collected
- * (handle), then understood (api_route.c) and answered (api_answer.c) in one go.
+ * The server on the main loop (httpd.c). A request is collected (handle), then
+ * understood (api_route.c) and answered (api_answer.c) in one go.
  */
 #include <errno.h>
 #include <microhttpd.h>
@@ -12,6 +11,8 @@
 
 #include "agent/api.h"
 #include "agent/api_answer.h"
+#include "agent/httpd.h"
+#include "lib/util.h"
 
 #define CONNECTIONS    64u
 #define IDLE_TIMEOUT_S 30u            /* a connection that says nothing is closed */
@@ -21,11 +22,9 @@
 struct api {
 	struct api_site site;
 	char *path;
-	uv_poll_t poll;
-	uv_timer_t timeout;
+	struct httpd httpd;
 	uv_timer_t reap;
-	unsigned int open_handles;
-	bool resumed; /* a stream was, since the last run */
+	unsigned int open_parts; /* what the loop still holds */
 };
 
 struct request {
@@ -142,48 +141,12 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *conn, const char
 
 /* ---- the loop */
 
-static void run(struct api *api);
-
-static void on_timeout(uv_timer_t *timer)
-{
-	run(timer->data);
-}
-
-static void on_readable(uv_poll_t *poll, int status, int events)
-{
-	(void)status;
-	(void)events;
-	run(poll->data);
-}
-
-/* One bounded round of work; what is left comes with the next turn of the loop. */
-static void run(struct api *api)
-{
-	MHD_UNSIGNED_LONG_LONG ms;
-
-	api->resumed = false;
-	MHD_run(api->site.daemon);
-	if (api->resumed)
-		uv_timer_start(&api->timeout, on_timeout, 0, 0);
-	else if (MHD_get_timeout(api->site.daemon, &ms) == MHD_YES)
-		uv_timer_start(&api->timeout, on_timeout, ms, 0);
-	else
-		uv_timer_stop(&api->timeout);
-}
-
-/* The epoll fd does not tell of resumed streams, nor does the time-out: run soon. */
-static void run_resumed(struct api *api)
-{
-	api->resumed = true;
-	uv_timer_start(&api->timeout, on_timeout, 0, 0);
-}
-
 static void on_reap(uv_timer_t *timer)
 {
 	struct api *api = timer->data;
 
 	if (stream_reap(&api->site.streams))
-		run_resumed(api);
+		httpd_soon(&api->httpd);
 	if (api->site.streams.count == 0)
 		uv_timer_stop(timer);
 }
@@ -193,7 +156,7 @@ static void on_growth(const struct ring *ring, void *arg)
 	struct api *api = arg;
 
 	if (stream_grew(&api->site.streams, ring))
-		run_resumed(api);
+		httpd_soon(&api->httpd);
 }
 
 static struct MHD_Daemon *start(struct api *api)
@@ -208,18 +171,11 @@ static struct MHD_Daemon *start(struct api *api)
 
 static int watch(struct api *api, uv_loop_t *loop)
 {
-	const union MHD_DaemonInfo *info =
-	    MHD_get_daemon_info(api->site.daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	int rc = info ? uv_poll_init(loop, &api->poll, info->epoll_fd) : -EINVAL;
-
-	if (rc < 0)
-		return rc;
-	uv_timer_init(loop, &api->timeout);
 	uv_timer_init(loop, &api->reap);
-	api->poll.data = api->timeout.data = api->reap.data = api;
-	api->open_handles = 3;
+	api->reap.data = api;
+	api->open_parts = 2;
 	uv_timer_start(&api->reap, on_reap, REAP_MS, REAP_MS);
-	return uv_poll_start(&api->poll, UV_READABLE, on_readable);
+	return httpd_open(&api->httpd, loop, api->site.daemon);
 }
 
 static void api_free(struct api *api)
@@ -263,12 +219,20 @@ int api_open(uv_loop_t *loop, const struct api_params *params, struct api **out,
 	return 0;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void part_closed(struct api *api)
 {
-	struct api *api = handle->data;
-
-	if (--api->open_handles == 0)
+	if (--api->open_parts == 0)
 		api_free(api);
+}
+
+static void on_reap_closed(uv_handle_t *handle)
+{
+	part_closed(handle->data);
+}
+
+static void on_httpd_closed(struct httpd *h)
+{
+	part_closed(container_of(h, struct api, httpd));
 }
 
 void api_close(struct api *api)
@@ -278,17 +242,11 @@ void api_close(struct api *api)
 	ring_subscribe(journal_ring(api->site.params.journal), NULL, NULL);
 	ring_subscribe(spans_ring(api->site.params.spans), NULL, NULL);
 	api_socket_unlink(&api->site.socket, api->path);
-	if (api->open_handles)
-		uv_poll_stop(&api->poll);
-	if (api->site.daemon) {
-		stream_end_all(&api->site.streams);
-		MHD_stop_daemon(api->site.daemon);
-	}
-	if (!api->open_handles) {
+	if (!api->open_parts) { /* the daemon could not be started */
 		api_free(api);
 		return;
 	}
-	uv_close((uv_handle_t *)&api->poll, on_closed);
-	uv_close((uv_handle_t *)&api->timeout, on_closed);
-	uv_close((uv_handle_t *)&api->reap, on_closed);
+	stream_end_all(&api->site.streams);
+	uv_close((uv_handle_t *)&api->reap, on_reap_closed);
+	httpd_close(&api->httpd, on_httpd_closed);
 }
