@@ -136,8 +136,9 @@ class Hearthd:
         self.write_config(config)
 
     def write_config(self, config):
-        """config: {section: {key: value}}; [agent] gets the private paths."""
-        agent = {"socket": self.socket, "state_dir": self.state, "pin_dir": self.pins}
+        """config: {section: {key: value}}; [agent] gets the private paths, and no port."""
+        agent = {"socket": self.socket, "state_dir": self.state, "pin_dir": self.pins, "metrics": "off",
+                 "images_socket": self.directory / "images.sock"}
         sections = dict(config, agent={**agent, **config.get("agent", {})})
         lines = []
         for section, keys in sections.items():

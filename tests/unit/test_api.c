@@ -150,7 +150,25 @@ static int fake_change(void *ctx, enum api_change change, const char *name, cons
 	return 0;
 }
 
-static const struct api_ops ops = {fake_functions, fake_status, fake_change};
+static void fake_images(void *ctx, api_images_fn visit, void *arg)
+{
+	const struct snapshot_image images[] = {{.name = "sci\xff",
+						 .state = "frozen",
+						 .policy = "",
+						 .cgroup = "",
+						 .error = "",
+						 .owner = 7,
+						 .users = NAN,
+						 .fork_s = 0.25,
+						 .bytes_saved = 3e9}};
+	const struct snapshot_images s = {
+	    .socket = "/images.sock", .as_of_s = 5, .images = images, .n_images = 1};
+
+	(void)ctx;
+	visit(&s, arg);
+}
+
+static const struct api_ops ops = {fake_functions, fake_status, fake_images, fake_change};
 
 /* ---- the server thread */
 
@@ -450,6 +468,23 @@ static void instances_are_those_of_all_functions(void **state)
 	assert_string_equal(text(json_array_get(list, 1), "hold"), "io");
 	assert_true(json_is_null(json_object_get(json_array_get(list, 0), "hold")));
 	done(r);
+}
+
+static void images_are_shown_with_what_is_known(void **state)
+{
+	struct reply *r = ask("GET", "/v1/images", NULL);
+	json_t *image = json_array_get(json_object_get(r->json, "images"), 0);
+
+	(void)state;
+	assert_int_equal(r->status, 200);
+	assert_true(json_is_null(json_object_get(r->json, "why_not")));
+	assert_string_equal(json_string_value(json_object_get(image, "name")), "sci?");
+	assert_int_equal(json_integer_value(json_object_get(image, "owner")), 7);
+	assert_true(json_is_null(json_object_get(image, "users")));
+	assert_float_equal(json_real_value(json_object_get(image, "fork_s")), 0.25, 0);
+	assert_true(json_integer_value(json_object_get(image, "bytes_saved")) == 3000000000);
+	done(r);
+	done(assert_error(ask("POST", "/v1/images", ""), 405, "wrong-method"));
 }
 
 static void shadows_are_those_of_functions_that_have_any(void **state)
@@ -1213,6 +1248,7 @@ int main(void)
 	    served(one_function_comes_with_its_histogram),
 	    served(names_may_hold_slashes_and_any_encoded_byte),
 	    served(instances_are_those_of_all_functions),
+	    served(images_are_shown_with_what_is_known),
 	    served(shadows_are_those_of_functions_that_have_any),
 	    served(one_function_comes_with_its_shadows),
 	    served(status_tells_of_hooks_journal_and_itself),

@@ -127,6 +127,11 @@ static void every_mistake_names_line_and_key_and_what_is_accepted(void **state)
 	    {"[agent]\nmode = mange\n",
 	     2,
 	     {"[agent] mode: ", "\"mange\"", "accepted: observe or manage"}},
+	    {"[agent]\nmetrics = 9465\n", 2, {"[agent] metrics: ", "ADDRESS:PORT"}},
+	    {"[agent]\nmetrics = localhost:9465\n", 2, {"\"localhost\" is no IP address"}},
+	    {"[agent]\nmetrics = 127.0.0.1:\n", 2, {"is no port"}},
+	    {"[agent]\nmetrics = 127.0.0.1:65536\n", 2, {"is no port"}},
+	    {"[agent]\nmetrics = ::1:9465\n", 2, {"is no IP address"}},
 	    {"[agent]\nmode =\n", 2, {"[agent] mode: ", "observe or manage"}},
 	    {"[agent]\nsocket = run/x\n", 2, {"\"run/x\" is not an absolute path"}},
 	    {"[agent]\nstate_dir =\n", 2, {"[agent] state_dir: is empty"}},
@@ -668,6 +673,24 @@ static void the_shipped_file_has_every_key_at_its_default(void **state)
 	assert_int_equal(lines, n + 2);
 }
 
+static void metrics_have_an_address_or_none(void **state)
+{
+	const uint8_t v6[16] = {[15] = 1};
+	struct config *c = load("");
+
+	(void)state;
+	assert_int_equal(c->metrics.port, 9465);
+	assert_memory_equal(c->metrics.addr, "\x7f\0\0\1", 4);
+	config_free(c);
+	c = load("[agent]\nmetrics = [::1]:80\n");
+	assert_true(c->metrics.v6 && c->metrics.port == 80);
+	assert_memory_equal(c->metrics.addr, v6, sizeof(v6));
+	config_free(c);
+	c = load("[agent]\nmetrics = off\n");
+	assert_int_equal(c->metrics.port, 0);
+	config_free(c);
+}
+
 static void the_shipped_file_loads_as_it_is_and_uncommented(void **state)
 {
 	static char text[65536];
@@ -746,6 +769,7 @@ int main(void)
 	    cmocka_unit_test(a_source_is_named_by_function_then_rule_then_policy),
 	    cmocka_unit_test(unix_sources_are_asked_for_anywhere),
 	    cmocka_unit_test(the_shipped_file_has_every_key_at_its_default),
+	    cmocka_unit_test(metrics_have_an_address_or_none),
 	    cmocka_unit_test(the_shipped_file_loads_as_it_is_and_uncommented),
 	    cmocka_unit_test(every_key_is_documented_and_its_default_is_accepted),
 	};

@@ -179,9 +179,25 @@ static int open_registry(struct agent *a)
 	return registry_sync(a->registry, false);
 }
 
+static const struct api_ops OPS = {
+    .functions = view_functions,
+    .status = view_status,
+    .images = view_images,
+    .change = ops_change,
+};
+
+/* Nobody is worse off without metrics: whoever else holds the port keeps it. */
+static void open_metrics(struct agent *a)
+{
+	char err[512];
+
+	if (a->config->metrics.port &&
+	    metrics_open(&a->loop, &a->config->metrics, &OPS, a, &a->metrics, err, sizeof(err)))
+		log_warn("%s; there are no metrics", err);
+}
+
 static int open_api(struct agent *a)
 {
-	static const struct api_ops OPS = {view_functions, view_status, ops_change};
 	struct api_params p = {
 	    .socket = a->options.socket ? a->options.socket : a->config->socket,
 	    .group = a->config->socket_group,
@@ -191,10 +207,15 @@ static int open_api(struct agent *a)
 	    .spans = a->spans,
 	};
 	char err[512];
-	int rc = api_open(&a->loop, &p, &a->api, err, sizeof(err));
+	int rc = images_view_new(&a->loop, a->config->images_socket, &a->images);
 
 	if (rc)
+		return rc;
+	rc = api_open(&a->loop, &p, &a->api, err, sizeof(err));
+	if (rc)
 		log_error("%s", err);
+	else
+		open_metrics(a);
 	return rc;
 }
 
@@ -252,6 +273,8 @@ static void agent_close(struct agent *a)
 	}
 	if (a->api)
 		api_close(a->api);
+	metrics_close(a->metrics);
+	images_view_free(a->images);
 	wake_stop(a->wake);
 	worker_free(a->worker);
 	hooks_free(a->hooks);

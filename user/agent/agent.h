@@ -15,8 +15,10 @@
 #include "agent/config.h"
 #include "agent/guard.h"
 #include "agent/hooks.h"
+#include "agent/images_view.h"
 #include "agent/journal.h"
 #include "agent/kernel.h"
+#include "agent/metrics.h"
 #include "agent/node.h"
 #include "agent/registry.h"
 #include "agent/spans.h"
@@ -56,6 +58,8 @@ struct agent {
 	struct journal *journal;
 	struct spans *spans;
 	struct api *api;
+	struct images_view *images;
+	struct metrics *metrics; /* NULL: off */
 	struct state saved; /* of earlier runs, functions not seen yet */
 	char state_path[PATH_MAX];
 	struct state_writer *writer;
@@ -158,5 +162,6 @@ int ops_change(void *ctx, enum api_change change, const char *name, const char *
 	       const struct api_peer *peer, struct api_answer *answer);
 int view_functions(void *ctx, const char *name, api_function_fn visit, void *arg);
 void view_status(void *ctx, api_status_fn visit, void *arg);
+void view_images(void *ctx, api_images_fn visit, void *arg);
 
 #endif

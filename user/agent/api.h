@@ -41,12 +41,14 @@ struct api_answer {
 
 typedef void (*api_function_fn)(const struct snapshot_function *f, void *arg);
 typedef void (*api_status_fn)(const struct snapshot_status *s, void *arg);
+typedef void (*api_images_fn)(const struct snapshot_images *s, void *arg);
 
 /* What the API needs of the agent. All are called from the main loop. */
 struct api_ops {
 	/* Visit the function called name, or all if NULL, in order of their names; -ENOENT. */
 	int (*functions)(void *ctx, const char *name, api_function_fn visit, void *arg);
 	void (*status)(void *ctx, api_status_fn visit, void *arg);
+	void (*images)(void *ctx, api_images_fn visit, void *arg);
 	/*
 	 * Do it now or refuse; spec belongs to API_POLICY, NULL = the configured
 	 * policy. 0; -ENOENT no such function; -EINVAL bad spec; -EBUSY not now;

@@ -11,6 +11,7 @@
 
 #include "agent/api_answer.h"
 #include "agent/api_route.h"
+#include "agent/images_data.h"
 #include "agent/snapshot_json.h"
 #include "lib/text.h"
 #include "lib/util.h"
@@ -180,6 +181,19 @@ static void get_function(const struct snapshot_function *f, void *arg)
 static void get_status(const struct snapshot_status *s, void *arg)
 {
 	*(json_t **)arg = snapshot_status_json(s);
+}
+
+static void get_images(const struct snapshot_images *s, void *arg)
+{
+	*(json_t **)arg = snapshot_images_json(s);
+}
+
+static enum MHD_Result answer_images(const struct api_site *site, struct MHD_Connection *conn)
+{
+	json_t *o = NULL;
+
+	site->params.ops->images(site->params.ctx, get_images, &o);
+	return send_json(conn, MHD_HTTP_OK, o, NULL);
 }
 
 static enum MHD_Result answer_list(const struct api_site *site, struct MHD_Connection *conn,
@@ -383,6 +397,8 @@ enum MHD_Result api_answer(struct api_site *site, struct MHD_Connection *conn,
 		return answer_list(site, conn, "instances", add_instances);
 	case API_SHADOW:
 		return answer_list(site, conn, "functions", add_shadow);
+	case API_IMAGES:
+		return answer_images(site, conn);
 	case API_FUNCTION:
 		return answer_function(site, conn, route.name);
 	case API_EVENT_LOG:

@@ -17,7 +17,8 @@
 #define FUNCTIONS "/v1/functions"
 #define PATHS                                                                                      \
 	"GET /v1/status|GET /v1/functions|GET /v1/functions/NAME|GET /v1/instances|"               \
-	"GET /v1/events|GET /v1/spans|GET /v1/shadow|POST /v1/functions/NAME/freeze|"              \
+	"GET /v1/events|GET /v1/spans|GET /v1/shadow|GET /v1/images|POST "                         \
+	"/v1/functions/NAME/freeze|"                                                               \
 	"POST /v1/functions/NAME/thaw|POST /v1/functions/NAME/pin|"                                \
 	"POST /v1/functions/NAME/unpin|PUT /v1/functions/NAME/policy"
 
@@ -27,6 +28,7 @@ static const struct {
 } views[] = {
     {"/v1/status", API_STATUS}, {FUNCTIONS, API_FUNCTIONS},    {"/v1/instances", API_INSTANCES},
     {"/v1/shadow", API_SHADOW}, {"/v1/events", API_EVENT_LOG}, {"/v1/spans", API_SPANS},
+    {"/v1/images", API_IMAGES},
 };
 
 static const struct {

@@ -148,6 +148,7 @@ void config_free(struct config *c)
 	free(c->path);
 	free(c->socket);
 	free(c->socket_group);
+	free(c->images_socket);
 	free(c->state_dir);
 	free(c->attach);
 	free(c->pin_dir);

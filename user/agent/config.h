@@ -90,6 +90,13 @@ struct config_amount {
 	double share; /* above 0: of the whole; bytes is 0 then */
 };
 
+/* Where to listen on TCP. */
+struct config_endpoint {
+	uint8_t addr[16]; /* network order; IPv4: the first 4 */
+	bool v6;
+	uint16_t port; /* 0: nowhere */
+};
+
 struct hearth_ranker;
 
 struct memory_settings {
@@ -112,6 +119,8 @@ struct config {
 	/* [agent] */
 	enum run_mode mode;
 	char *socket;
+	char *images_socket; /* of the image manager; "": there is none */
+	struct config_endpoint metrics;
 	char *socket_group; /* group that may use the socket, default "hearth" */
 	char *state_dir;
 	char *attach; /* cgroup of the socket hooks; "": the rules' common ancestor */

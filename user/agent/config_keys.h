@@ -22,9 +22,9 @@ struct config_type {
 };
 
 extern const struct config_type config_duration, config_choice, config_flag, config_number,
-    config_share, config_path, config_string, config_policy, config_policies, config_probes,
-    config_prior, config_size, config_size_or_share, config_percent, config_pressure, config_set,
-    config_ranker, config_command;
+    config_share, config_path, config_endpoint, config_string, config_policy, config_policies,
+    config_probes, config_prior, config_size, config_size_or_share, config_percent, config_pressure,
+    config_set, config_ranker, config_command;
 
 #define CONFIG_KEYS_MAX 64 /* in one section */
 

@@ -294,12 +294,43 @@ static int parse_probes(const struct config_key *key, const char *text, void *ba
 	return store_probes(&p, base);
 }
 
+static int parse_endpoint(const struct config_key *key, const char *text, void *base, char *why,
+			  size_t size)
+{
+	struct config_endpoint *out = field(key, base), at = {0};
+	const char *colon = strrchr(text, ':');
+	char host[INET6_ADDRSTRLEN + 2] = "";
+	size_t len = colon ? (size_t)(colon - text) : 0;
+	char *end;
+	long port;
+
+	if (!strcmp(text, "off")) {
+		*out = at;
+		return 0;
+	}
+	if (!colon || len >= sizeof(host))
+		return wrong(why, size, "\"%s\" is no address and port", text);
+	memcpy(host, text, len);
+	at.v6 = host[0] == '[' && len > 1 && host[len - 1] == ']';
+	if (at.v6)
+		host[len - 1] = '\0';
+	if (inet_pton(at.v6 ? AF_INET6 : AF_INET, host + at.v6, at.addr) != 1)
+		return wrong(why, size, "\"%.*s\" is no IP address", (int)len, text);
+	port = strtol(colon + 1, &end, 10);
+	if (colon[1] < '0' || colon[1] > '9' || *end || port < 1 || port > 65535)
+		return wrong(why, size, "\"%s\" is no port (1 to 65535)", colon + 1);
+	at.port = (uint16_t)port;
+	*out = at;
+	return 0;
+}
+
 const struct config_type config_duration = {parse_duration};
 const struct config_type config_choice = {parse_choice};
 const struct config_type config_flag = {parse_flag};
 const struct config_type config_number = {parse_number};
 const struct config_type config_share = {parse_share};
 const struct config_type config_path = {parse_path};
+const struct config_type config_endpoint = {parse_endpoint};
 const struct config_type config_string = {parse_string};
 const struct config_type config_policy = {parse_policy};
 const struct config_type config_policies = {parse_policies};

@@ -309,6 +309,7 @@ static void on_reload(uv_signal_t *sig, int signum)
 	attach_again(a);
 	registry_configure(a->registry, next);
 	node_configure(a);
+	images_view_configure(a->images, next->images_socket);
 	engine_replan_all(a);
 	config_free(old);
 	log_info("configuration reloaded, mode %s", agent_mode_name(next->mode));

@@ -191,4 +191,32 @@ struct snapshot_status {
 	size_t n_notices;
 };
 
+/* A dependency image, as the image manager last told of it (docs/images.md). NAN: not told. */
+struct snapshot_image {
+	const char *name;
+	const char *state; /* none, building, resident, frozen */
+	const char *policy;
+	const char *cgroup;
+	const char *error; /* of its last build; "": none */
+	double owner;      /* uid */
+	double users;      /* functions that have used it */
+	double running;    /* instances, cold ones too */
+	double children;   /* those forked from it */
+	double spares;     /* forked ahead of their use */
+	double uses, hits, forks, cold;
+	double build_s, fork_s; /* the last */
+	double resident_bytes, swap_bytes;
+	double bytes_saved;   /* by its living children */
+	double seconds_saved; /* over all hits */
+	double value;         /* seconds saved per second and gigabyte */
+};
+
+struct snapshot_images {
+	const char *socket;  /* of the image manager */
+	const char *why_not; /* "no image manager here" and the like; NULL: it answered */
+	double as_of_s;      /* Unix time of its last answer; NAN: none yet */
+	const struct snapshot_image *images;
+	size_t n_images;
+};
+
 #endif

@@ -434,3 +434,12 @@ void view_status(void *ctx, api_status_fn visit, void *arg)
 		maps[i] = (struct snapshot_map){fills[i].name, fills[i].used, fills[i].max};
 	visit(&out, arg);
 }
+
+void view_images(void *ctx, api_images_fn visit, void *arg)
+{
+	struct agent *a = ctx;
+	struct snapshot_images out;
+
+	images_view_look(a->images, &out);
+	visit(&out, arg);
+}
