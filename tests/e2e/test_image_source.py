@@ -284,15 +284,15 @@ def test_image_manager_and_hearthd_agree():
         with World({"agent": {"attach": "/"}, "rule images": rule}) as world:
             m.ask(do="build", image="py")
             calls = [m.call(do="run", image="py", function=f"f{i % 7}", argv=[str(m.directory / "seven.py")])
-                     for i in range(60)]
-            assert [c.answer()["from"] for c in calls] == ["image"] * 60
-            assert [c.answer() for c in calls] == [{"exit": 7}] * 60
+                     for i in range(20)]
+            assert [c.answer()["from"] for c in calls] == ["image"] * 20
+            assert [c.answer() for c in calls] == [{"exit": 7}] * 20
 
             def counted():
                 found = [f for name, f in world.agent.functions().items() if name.startswith("f")]
                 return sum(f["invocations"] for f in found), sum(f["inflight"] for f in found)
 
-            wait_for(lambda: counted() == (60, 0), 20, lambda: f"60 invocations, is {counted()}")
+            wait_for(lambda: counted() == (20, 0), 20, lambda: f"20 invocations, is {counted()}")
             assert all(f["cold_starts"] == 0 for f in world.agent.functions().values())
             m.ask(do="evict", image="py")
             assert m.run("seven.py", function="cold").end() == {"exit": 7}

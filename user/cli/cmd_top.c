@@ -66,7 +66,7 @@ static int ask(struct session *s, const char *path, json_t **out)
 
 static int look(struct session *s)
 {
-	json_t *status, *functions;
+	json_t *status, *functions, *images = NULL;
 	int err = ask(s, "/v1/status", &status);
 
 	if (err)
@@ -76,7 +76,8 @@ static int look(struct session *s)
 		json_decref(status);
 		return err;
 	}
-	return top_load(&s->top, status, functions) ? 0 : -EPROTO;
+	ask(s, "/v1/images", &images); /* an older hearthd has none to tell of */
+	return top_load(&s->top, status, functions, images) ? 0 : -EPROTO;
 }
 
 static void look_at_function(struct session *s)

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * One frame: two lines about the agent, one about what is wrong or how rows are
- * chosen, the titles, the rows, a help line. A filter keeps the answer whole
+ * chosen, the titles, the rows, the images, a help line. A filter keeps the answer whole
  * and is applied to a copy of its rows, so that removing it needs no new answer.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/images_pane.h"
 #include "cli/top_view.h"
 #include "lib/util.h"
 
 #define HEAD_LINES 4 /* above the rows */
 #define FOOT_LINES 1
 
-bool top_load(struct top *top, json_t *status, json_t *functions)
+bool top_load(struct top *top, json_t *status, json_t *functions, json_t *images)
 {
 	json_decref(top->status);
+	json_decref(top->images);
 	top->status = status;
+	top->images = images;
 	if (view_load(&top->view, functions))
 		return false;
 	top_resort(top);
@@ -28,6 +31,7 @@ void top_done(struct top *top)
 {
 	view_done(&top->view);
 	json_decref(top->status);
+	json_decref(top->images);
 	free(top->selected);
 }
 
@@ -61,9 +65,15 @@ void top_move(struct top *top, long rows)
 	top->selected = strdup(top->view.rows[at].name);
 }
 
+/* Images get a quarter of the screen at most. */
+static int pane_lines(const struct top *top)
+{
+	return images_pane_lines(top->images, top->rows ? MAX(top->rows / 4, 1) : 0);
+}
+
 static size_t rows_on_screen(const struct top *top)
 {
-	return (size_t)MAX(top->rows - HEAD_LINES - FOOT_LINES, 1);
+	return (size_t)MAX(top->rows - HEAD_LINES - FOOT_LINES - pane_lines(top), 1);
 }
 
 /* Scroll so that the cursor is on the screen and no line stays empty needlessly. */
@@ -187,10 +197,13 @@ void top_draw(struct top *top, struct pen *pen)
 		view_draw_row(pen, &top->view, i, top->rows && i == at);
 	if (!top->view.n)
 		draw_empty(top, pen);
-	if (!top->rows)
+	if (!top->rows) {
+		images_pane_draw(pen, top->images, pane_lines(top));
 		return;
+	}
 	for (size_t line = MAX(last - top->offset, (size_t)!top->view.n);
 	     line < rows_on_screen(top); line++)
 		pen_line(pen);
+	images_pane_draw(pen, top->images, pane_lines(top));
 	draw_help(top, pen);
 }

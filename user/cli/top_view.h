@@ -16,6 +16,7 @@
 struct top {
 	struct view view;
 	json_t *status;    /* the agent's, NULL until it answered */
+	json_t *images;    /* what it says of the image manager's, NULL if it does not */
 	char problem[512]; /* why what is shown is old, "" if it is not */
 	char filter[TOP_FILTER_MAX + 1];
 	bool typing; /* the filter is being typed */
@@ -27,8 +28,8 @@ struct top {
 	int rows;       /* lines of the terminal, 0: all rows (no cursor, no help line) */
 };
 
-/* New answers of the agent; takes both references. False if they are not what they should be. */
-bool top_load(struct top *top, json_t *status, json_t *functions);
+/* New answers of the agent; takes the references. False if they are not what they should be. */
+bool top_load(struct top *top, json_t *status, json_t *functions, json_t *images);
 void top_done(struct top *top);
 
 void top_resort(struct top *top);
