@@ -66,6 +66,8 @@ static void what_locks_nothing_is_refused_by_line(void **state)
 	    {"a===1", "accepted: NAME==VERSION"},
 	    {"a==", "accepted: NAME==VERSION"},
 	    {"a==1;", "accepted: NAME==VERSION"},
+	    {"a==1;--hash=sha256:00", "accepted: NAME==VERSION"},
+	    {"a==1; os_name == '\\\\\n", "accepted: NAME==VERSION"},
 	    {"a==1 b==2", "accepted: NAME==VERSION"},
 	    {"a-==1", "accepted: NAME==VERSION"},
 	    {"-a==1", "accepted: NAME==VERSION"},

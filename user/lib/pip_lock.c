@@ -220,7 +220,7 @@ static int take_statement(struct parser *p, const char *text)
 	at += strspn(at, BLANKS);
 	if (*at == ';') {
 		at = take_marker(at + 1, marker);
-		if (!*marker)
+		if (!*marker || strchr("-#", *marker) || strchr(marker, '\\'))
 			goto wrong;
 	} else if (*at && strncmp(at, "--", 2)) {
 		goto wrong;
