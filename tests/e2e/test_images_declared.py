@@ -3,12 +3,14 @@
 import array
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
+import threading
 
 from harness import BUILD, wait_for
-from test_images import OWNER, PATIENCE, Manager, as_user, refused
+from test_images import OWNER, PATIENCE, Manager, Refused, as_user, refused
 
 LOCK = "telling==1.2.0\n"
 
@@ -444,3 +446,54 @@ def test_two_functions_that_share_an_image_have_it_built():
         assert m.run("seven.py", function="b").end() == {"exit": 7}
         m.wait_state("resident")
         assert m.show()["users"] == 2
+
+
+def storm(m, seed, rounds=30):
+    """Requests at random, as they come; only refusals are expected."""
+    choose = random.Random(seed)
+    for _ in range(rounds):
+        name = choose.choice("abc")
+        what = choose.choice(["declare", "declare", "forget", "run", "run", "run", "build", "evict", "show", "ls"])
+        try:
+            if what == "declare":
+                declare(m, name, modules=choose.sample(["tellme", "json", "ast", "broken", "time"], choose.randint(1, 3)),
+                        build=choose.choice(["start", "use"]), freeze_after=choose.choice(["20ms", "1s"]),
+                        spares=choose.choice([0, 1]), policy=choose.choice(["always", "fixed:100ms"]))
+            elif what == "run":
+                x = m.run("seven.py", image=name, function=choose.choice("fgh"))
+                assert x.end() == {"exit": 7}
+            else:
+                m.ask(do=what, image=name)
+        except Refused:
+            pass
+
+
+def test_storm_of_requests_and_reloads_leaves_nothing():
+    with Manager({}, declare_max=4) as m:
+        head, failed = m.config.read_text(), []
+
+        def work(seed):
+            try:
+                storm(m, seed)
+            except Exception as error:
+                failed.append(repr(error))
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(5)]
+        for thread in threads:
+            thread.start()
+        for i in range(8):
+            reload(m, head + (section("cfg", modules="tellme", path=m.directory, build="start") if i % 2 else "")
+                   + (section("a", modules="json") if i % 4 == 2 else ""))
+        for thread in threads:
+            thread.join()
+        assert not failed and m.process.poll() is None, failed
+        reload(m, head)
+        for name in set(names(m)):
+            try:
+                m.ask(do="forget", image=name)
+            except Refused as error:
+                assert "ENOENT" in str(error), "it had been retired before"
+        wait_for(lambda: not names(m) and not m.cgroups("image") and not m.cgroups("fn"), PATIENCE,
+                 lambda: f"{m.ask(do='ls')} {m.cgroups('image')} {m.cgroups('fn')}")
+        assert not list((m.directory / "run").glob("*.sock"))
+        m.stop()
