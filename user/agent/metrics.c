@@ -16,7 +16,7 @@
 #define CONNECTIONS    16u
 #define PER_PEER       8u /* of them, from one address */
 #define IDLE_TIMEOUT_S 10u
-#define FRESH_NS       NSEC_PER_SEC /* a page this young is good for whoever asks next */
+#define FRESH_NS       NSEC_PER_SEC /* an answer this young is good for whoever asks next */
 
 struct metrics {
 	const struct api_ops *ops;
@@ -24,6 +24,8 @@ struct metrics {
 	struct httpd httpd;
 	struct MHD_Response *page; /* as of page_ns; NULL: none yet */
 	uint64_t page_ns;
+	const char *ill; /* why not healthy, as of health_ns; NULL: healthy */
+	uint64_t health_ns;
 };
 
 /* ---- answers */
@@ -111,11 +113,15 @@ static void judge(const struct snapshot_status *s, void *arg)
 
 static enum MHD_Result send_health(struct metrics *m, struct MHD_Connection *conn)
 {
-	const char *why = NULL;
+	uint64_t now = now_ns();
 
-	m->ops->status(m->ctx, judge, &why);
-	if (why)
-		return send_text(conn, MHD_HTTP_SERVICE_UNAVAILABLE, why);
+	if (!m->health_ns || now > m->health_ns + FRESH_NS) {
+		m->ill = NULL;
+		m->ops->status(m->ctx, judge, &m->ill);
+		m->health_ns = now;
+	}
+	if (m->ill)
+		return send_text(conn, MHD_HTTP_SERVICE_UNAVAILABLE, m->ill);
 	return send_text(conn, MHD_HTTP_OK, "ok\n");
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * /metrics and /healthz over TCP: read-only, from the snapshot alone, on the main
- * loop. Nothing that is asked here can change or block anything; a page is made
- * at most once a second, however many ask.
+ * loop. Nothing that is asked here can change or block anything; an answer
+ * is made at most once a second, however many ask.
  */
 #ifndef HEARTH_METRICS_H
 #define HEARTH_METRICS_H
