@@ -88,6 +88,11 @@ static void print_list(struct cli *cli, const json_t *answer)
 	json_array_foreach (list, i, image) {
 		print_row(&pen.pen, image);
 	}
+	json_array_foreach (json_object_get(answer, "retired"), i, image) {
+		print_row(&pen.pen, image);
+		pen_print(&pen.pen, STYLE_DIM,
+			  "  retired: it ends with the last of its children\n");
+	}
 	if (!json_array_size(list))
 		pen_print(&pen.pen, STYLE_DIM,
 			  "no images: declare one in /etc/hearth/images.conf or by hearth image "

@@ -117,14 +117,14 @@ int images_answer(struct cli *cli, int conn, json_t **out, int *fd)
 	return CLI_OK;
 }
 
-static int list_part(struct cli *cli, const char *socket, json_t *list, bool *more)
+static int list_part(struct cli *cli, const char *socket, bool retired, json_t *list, bool *more)
 {
 	json_t *answer;
 	int conn;
-	int status = images_ask(
-	    cli, socket,
-	    json_pack("{s:s s:I}", "do", "ls", "skip", (json_int_t)json_array_size(list)), NULL, 0,
-	    &conn);
+	int status = images_ask(cli, socket,
+				json_pack("{s:s s:b s:I}", "do", "ls", "retired", retired, "skip",
+					  (json_int_t)json_array_size(list)),
+				NULL, 0, &conn);
 
 	if (status)
 		return status;
@@ -138,19 +138,28 @@ static int list_part(struct cli *cli, const char *socket, json_t *list, bool *mo
 	return CLI_OK;
 }
 
+static int list_all(struct cli *cli, const char *socket, bool retired, json_t *list)
+{
+	bool more = true;
+	int status = CLI_OK;
+
+	while (more && !status)
+		status = list_part(cli, socket, retired, list, &more);
+	return status;
+}
+
 int images_list(struct cli *cli, const char *socket, json_t **out)
 {
-	json_t *list = json_array();
-	bool more = true;
+	json_t *images = json_array(), *retired = json_array();
+	int status = list_all(cli, socket, false, images);
 
-	while (more) {
-		int status = list_part(cli, socket, list, &more);
-
-		if (status) {
-			json_decref(list);
-			return status;
-		}
+	if (!status)
+		status = list_all(cli, socket, true, retired);
+	if (status) {
+		json_decref(images);
+		json_decref(retired);
+		return status;
 	}
-	*out = json_pack("{s:o}", "images", list);
+	*out = json_pack("{s:o s:o}", "images", images, "retired", retired);
 	return CLI_OK;
 }

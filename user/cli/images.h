@@ -26,7 +26,10 @@ int images_ask(struct cli *cli, const char *socket, json_t *request, const int *
 /* The next answer and the descriptor that came along (-1: none; NULL: none wanted). */
 int images_answer(struct cli *cli, int conn, json_t **out, int *fd);
 
-/* Every image that the asker may see, in as many messages as that takes: {"images":[...]}. */
+/*
+ * Every image that the asker may see, in as many messages as that takes:
+ * {"images":[...],"retired":[...]}.
+ */
 int images_list(struct cli *cli, const char *socket, json_t **out);
 
 #endif

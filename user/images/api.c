@@ -12,7 +12,7 @@
 #include "images/saved.h"
 #include "lib/util.h"
 
-#define LIST_BYTES (64u << 10) /* of images in one answer to ls: well within a message */
+#define LIST_BYTES (128u << 10) /* of images in one answer to ls: well within a message */
 
 /* ---- requests */
 
@@ -25,7 +25,7 @@ static bool postpone(struct request *r)
 }
 
 /* One message holds so many; more: the list goes on. */
-static json_t *list_images(const struct request *r, json_int_t skip, bool *more)
+static json_t *list_images(const struct request *r, bool retired, json_int_t skip, bool *more)
 {
 	json_t *list = json_array();
 	struct image *image;
@@ -33,7 +33,8 @@ static json_t *list_images(const struct request *r, json_int_t skip, bool *more)
 
 	*more = false;
 	DL_FOREACH (r->m->images, image) {
-		if ((r->conn->uid && image->settings->uid != r->conn->uid) || skip-- > 0)
+		if ((r->conn->uid && image->settings->uid != r->conn->uid) ||
+		    image->retired != retired || skip-- > 0)
 			continue;
 		json_t *next = image_json(image);
 
@@ -51,6 +52,7 @@ static json_t *list_images(const struct request *r, json_int_t skip, bool *more)
 static int do_ls(struct request *r, char *error)
 {
 	const json_t *skip = json_object_get(r->body, "skip");
+	bool retired = json_is_true(json_object_get(r->body, "retired"));
 	json_t *list;
 	bool more;
 
@@ -60,7 +62,7 @@ static int do_ls(struct request *r, char *error)
 	}
 	if (postpone(r))
 		return 0;
-	list = list_images(r, json_integer_value(skip), &more);
+	list = list_images(r, retired, json_integer_value(skip), &more);
 	api_answer(r->m, r->conn->id, json_pack("{s:o s:b}", "images", list, "more", more), -1,
 		   true);
 	return 0;
