@@ -34,12 +34,17 @@ static __always_inline void count_begins(struct hearth_function *fn, const struc
 		__sync_fetch_and_add(&fn->cold_starts, 1);
 }
 
-/* All of it is over; within a time in which others ran it is no busy span of its own. */
+/* All of it is over. In a time in which others ran it is no busy span of its own, but may end it.
+ */
 static __always_inline void count_over(struct hearth_function *fn, struct hearth_control *ctl,
 				       __u32 slot, const struct hearth_missed *m)
 {
 	if (fn->busy > 0 || m->last_ns <= fn->last_idle_ns)
 		return;
+	if (m->first_ns <= fn->last_idle_ns) {
+		fn->last_idle_ns = m->last_ns;
+		return;
+	}
 	busy_since(fn, ctl, slot, m);
 	function_leave(fn, ctl, slot, m->last_ns);
 }
