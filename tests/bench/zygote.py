@@ -30,6 +30,7 @@ REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tests/e2e"))
 import swap  # noqa: E402
 import zygote  # noqa: E402
+from arms import NODE_ARMS, NODE_FUNCTIONS, Instance, Pipes, Spares, node_times, start_cold, take_turns  # noqa: E402
 from harness import BUILD, Skip, Subtree, wait_for  # noqa: E402
 
 PYTHON = "/usr/bin/python3"  # the one that Debian's packages are for
@@ -92,51 +93,6 @@ class Function:
         code = "import " + ", ".join(self.modules) if self.modules else ""
         done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True)
         return done.stderr.strip().splitlines()[-1] if done.returncode else None
-
-
-class Pipes:
-    """stdin and stdout of one instance, seen from here."""
-
-    def __init__(self):
-        self.theirs_in, self.to = os.pipe()
-        reader, self.theirs_out = os.pipe()
-        self.lines = os.fdopen(reader, "rb")
-
-    def started(self):
-        os.close(self.theirs_in)
-        os.close(self.theirs_out)
-
-    def close(self):
-        os.close(self.to)
-        self.lines.close()
-
-
-class Instance:
-    """Anything that runs a function's script and is a child of this process."""
-
-    def __init__(self, pid, pipes):
-        self.pid, self.pipes = pid, pipes
-
-    def times(self, start_ns):
-        """(ms to dependencies ready, ms to the end of the first request, ms of processor time to ready)"""
-        line = self.pipes.lines.readline()
-        if not line:
-            raise RuntimeError("the instance ended without its times")
-        ready, done, load = map(int, line.split())
-        return (ready - start_ns) / 1e6, (done - start_ns) / 1e6, load / 1e6
-
-    def end(self):
-        self.pipes.close()
-        os.waitpid(self.pid, 0)
-
-
-def start_cold(function, *words):
-    """No cgroup to join, and by vfork: nothing that is not the function's own start."""
-    pipes = Pipes()
-    actions = [(os.POSIX_SPAWN_DUP2, pipes.theirs_in, 0), (os.POSIX_SPAWN_DUP2, pipes.theirs_out, 1)]
-    pid = os.posix_spawn(PYTHON, [PYTHON, str(function.script), *words], os.environ, file_actions=actions)
-    pipes.started()
-    return Instance(pid, pipes)
 
 
 def start_from(image, function, cgroup, *words):
@@ -208,42 +164,23 @@ def measure_frozen(place, function, paged_out=False):
     return start_ns, start_from(place.image, function, place.cgroup)
 
 
-def measure_spare(place, function):
-    spare = start_from(place.image, function, place.cgroup, "spare")
-    spare.pipes.lines.readline()
-    place.subtree.freeze(place.fn, 1)
-    wait_for(lambda: place.subtree.frozen(place.fn), 20, "the spare frozen")
-    start_ns = time.monotonic_ns()
-    os.write(spare.pipes.to, b"x")
-    place.subtree.freeze(place.fn, 0)
-    return start_ns, spare
-
-
 def measure_cold(function):
     start_ns = time.monotonic_ns()
-    return start_ns, start_cold(function)
+    return start_ns, start_cold(PYTHON, function.script)
 
 
 def times_of(function, subtree, directory, rounds):
-    """{arm: {"ready": [ms], "done": [ms], "load": [ms]}}"""
     warm, cool = (Place(subtree, f"{function.name}-{n}", function, directory) for n in ("warm", "cool"))
-    arms = {"cold": lambda: measure_cold(function), "resident": lambda: measure_resident(warm, function),
-            "frozen": lambda: measure_frozen(warm, function),
-            "paged out": lambda: measure_frozen(cool, function, True), "spare": lambda: measure_spare(warm, function)}
-    found = {arm: {"ready": [], "done": [], "load": []} for arm in ARMS}
+    spares = Spares(" ".join(function.modules) or "sys", path=directory)
     try:
-        for number in range(rounds + 1):
-            for arm, measure in arms.items():
-                start_ns, instance = measure()
-                sample = instance.times(start_ns)
-                instance.end()
-                if number:  # the first round only fills the caches
-                    for what, value in zip(("ready", "done", "load"), sample):
-                        found[arm][what].append(value)
+        return take_turns({"cold": lambda: measure_cold(function), "resident": lambda: measure_resident(warm, function),
+                           "frozen": lambda: measure_frozen(warm, function),
+                           "paged out": lambda: measure_frozen(cool, function, True),
+                           "spare": lambda: spares.start(function.script)}, rounds)
     finally:
+        spares.close()
         warm.close()
         cool.close()
-    return found
 
 
 # ---- space
@@ -293,7 +230,7 @@ def grow(start, word, measure):
 
 
 def space_separate(functions, word):
-    return grow(lambda i, w: start_cold(functions[i], w), word, space_of)
+    return grow(lambda i, w: start_cold(PYTHON, functions[i].script, w), word, space_of)
 
 
 def space_shared(functions, word, subtree, directory, paged_out):
@@ -363,6 +300,15 @@ def times_table(times, what):
     return table(["ms, p50", "CPU", *ARMS, "resident", "paged out", "spare"], rows)
 
 
+def node_table(times):
+    rows = []
+    for name, arms in times.items():
+        p50 = {arm: median(arms[arm]["ready"]) for arm in NODE_ARMS}
+        rows.append([name, digits(median(arms["cold"]["load"]))] + [digits(p50[arm]) for arm in NODE_ARMS] +
+                    [f"{p50['cold'] / p50[arm]:.1f}x" for arm in NODE_ARMS[1:]])
+    return table(["ms, p50, to ready", "CPU", *NODE_ARMS, *NODE_ARMS[1:]], rows)
+
+
 def speedups(times, arm, what):
     """Of the functions that are heavy; of all, if none is."""
     heavy = [median(a["cold"][what]) / median(a[arm][what]) for a in times.values()
@@ -414,11 +360,14 @@ def space_summary(space):
     return f"Targets for ten functions: {TARGETS['gross']}% gross, {TARGETS['net']}% net of zram. " + "; ".join(lines) + "."
 
 
-def report(times, space, skipped, rounds, loads):
+def report(times, node, space, skipped, rounds, loads):
     parts = [BEGIN, f"Linux {platform.release()}, {os.cpu_count()} processors, load {loads[0]:.1f} to {loads[1]:.1f}, nice {os.nice(0)}, "
              f"Python {platform.python_version()}, {rounds} rounds. Page cache hot, which favours the cold starts.",
              "To dependencies ready (CPU: processor time that a cold start needs for it):", times_table(times, "ready"), "To the end of the first request:",
              times_table(times, "done"), times_summary(times)]
+    if node:
+        parts += ["Node.js cold (`node FILE`) and from a spare of hearth-images; that the kernel moves it into its cgroup is "
+                  "part of the time.", node_table(node)]
     if skipped:
         parts.append("Not measured: " + "; ".join(f"{name} ({why})" for name, why in skipped.items()) + ".")
     if space:
@@ -450,7 +399,7 @@ def measure(options, directory, subtree):
     times, skipped = {}, {}
     os.chdir(directory)
     prepare(directory)
-    for name in options.only or FUNCTIONS:
+    for name in FUNCTIONS if not options.only else [name for name in options.only if name != "node"]:
         function = Function(name, directory)
         why = function.missing()
         if why:
@@ -458,13 +407,21 @@ def measure(options, directory, subtree):
             continue
         times[name] = times_of(function, subtree, directory, options.rounds)
         print(name, *(f"{arm} {digits(median(times[name][arm]['ready']))}" for arm in ARMS), file=sys.stderr)
-    return times, skipped, space_of_sets(times, subtree, directory)
+    node = {}
+    for name in NODE_FUNCTIONS if not options.only or "node" in options.only else ():
+        found, why = node_times(name, directory, options.rounds)
+        if why:
+            skipped[name] = why
+            continue
+        node[name] = found
+        print(name, *(f"{arm} {digits(median(found[arm]['ready']))}" for arm in NODE_ARMS), file=sys.stderr)
+    return times, node, skipped, space_of_sets(times, subtree, directory)
 
 
 def main():
     parser = argparse.ArgumentParser(description="Functions started cold and from an image.")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--only", nargs="+", choices=FUNCTIONS, metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=[*FUNCTIONS, "node"], metavar="NAME")
     parser.add_argument("--write", action="store_true", help="renew docs/zygote.md")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -478,13 +435,13 @@ def main():
     with contextlib.ExitStack() as cleanup:
         cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
         cleanup.callback(subtree.close)
-        times, skipped, space = measure(options, directory, subtree)
+        times, node, skipped, space = measure(options, directory, subtree)
     loads.append(os.getloadavg()[0])
-    text = report(times, space, skipped, options.rounds, sorted(loads))
+    text = report(times, node, space, skipped, options.rounds, sorted(loads))
     print(text)
     (BUILD / "bench").mkdir(exist_ok=True)
     (BUILD / "bench/zygote.json").write_text(json.dumps(
-        {"times": times, "space": [[*key, arms] for key, arms in space.items()], "skipped": skipped}))
+        {"times": times, "node": node, "space": [[*key, arms] for key, arms in space.items()], "skipped": skipped}))
     if options.write:
         write(text)
 

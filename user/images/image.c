@@ -220,7 +220,8 @@ bool image_begin(struct image *image, struct spare **spare)
 	if (image->state < IMAGE_RESIDENT || image->ending)
 		return false;
 	image_jobs_cancel(image);
-	if (cgroup_freeze_write(image->cgroup_fd, false) < 0)
+	if ((image->state == IMAGE_FROZEN || image->job) &&
+	    cgroup_freeze_write(image->cgroup_fd, false) < 0)
 		return false;
 	image->state = IMAGE_RESIDENT;
 	image->hot_ns = now_ns();
