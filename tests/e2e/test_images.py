@@ -539,3 +539,25 @@ def test_hearth_image_shows_builds_and_evicts():
         m.stop()
         gone = m.hearth("image", "ls")
         assert gone.returncode == 1 and "hearth-images" in gone.stderr
+
+
+def test_images_that_never_get_ready_keep_no_other_owner_waiting():
+    with Manager({}) as m:
+        sleeper = m.directory / "sleeper"
+        sleeper.write_text("#!/bin/sh\nexec sleep 3600\n")
+        sleeper.chmod(0o755)
+        m.stop()
+        m.config.write_text(m.config.read_text() + f"[image other]\nowner = 1000\nmodules = json\npath = {m.directory}\n" + "".join(
+            f"[image slow-{i}]\nowner = {OWNER}\nmodules = m{i}\ninterpreter = {sleeper}\nbuild = start\n" for i in range(70)))
+        m.start()
+        wait_for(lambda: m.show("slow-69")["state"] == "building", PATIENCE, lambda: m.show("slow-69"))
+        m.ask(do="build", image="other")
+        assert m.run("seven.py", image="other").end() == {"exit": 7}
+        assert {i["state"] for i in m.ask(do="ls")["images"] if i["name"] != "other"} == {"building"}
+        pending = m.call(do="run", image="slow-0", function="f", argv=[str(m.directory / "seven.py")])
+        for i in range(70):
+            m.ask(do="evict", image=f"slow-{i}")
+        try:
+            pending.answer()
+        except Refused as error:
+            assert "sleeper" not in str(error)

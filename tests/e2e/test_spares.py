@@ -86,10 +86,12 @@ def test_random_numbers_differ_between_claims():
 def test_a_spare_that_was_killed_is_not_missed():
     with Manager(python()) as m:
         ready(m)
-        for pid in pids(m):
+        killed = set(pids(m))
+        for pid in killed:
             os.kill(pid, signal.SIGKILL)
         x = m.run("seven.py")
         assert x.started["from"] in ("spare", "image") and x.end() == {"exit": 7}
+        wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in killed), 20, "the manager has seen them end")
         wait_spares(m, 2)
         assert m.run("seven.py").started["from"] == "spare"
 

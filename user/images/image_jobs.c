@@ -16,7 +16,7 @@
 #define FREEZE_WAIT_MS 2000 /* in a system call that does not end, it is thawed again */
 
 struct image_job {
-	uv_work_t work;
+	struct turn turn;
 	struct image *image;
 	enum { JOB_READY, JOB_PAGE_OUT, JOB_MEASURE } kind;
 	int conn; /* of a build */
@@ -64,7 +64,7 @@ static void page_out(struct image_job *job)
 
 static void on_worker(uv_work_t *work)
 {
-	struct image_job *job = container_of(work, struct image_job, work);
+	struct image_job *job = container_of(work, struct image_job, turn.work);
 
 	if (job->kind == JOB_READY)
 		wait_ready(job);
@@ -76,7 +76,7 @@ static void on_worker(uv_work_t *work)
 
 static void on_done(uv_work_t *work, int status)
 {
-	struct image_job *job = container_of(work, struct image_job, work);
+	struct image_job *job = container_of(work, struct image_job, turn.work);
 	struct image *image = job->image;
 
 	(void)status;
@@ -106,7 +106,8 @@ static int begin(struct image *image, int kind, int conn, int cgroup_fd)
 		job->conn = conn;
 		job->cgroup_fd = cgroup_fd;
 		job->patience_ns = image->settings->build_timeout_ns;
-		err = uv_queue_work(&image->manager->loop, &job->work, on_worker, on_done);
+		err = turns_take(image->manager, &job->turn, image->settings->uid, on_worker,
+				 on_done);
 	}
 	if (!err) {
 		image->job = job;

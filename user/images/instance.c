@@ -23,7 +23,7 @@
 #define START_TIMEOUT_MS 30000 /* its hooks and the loading of its handler */
 
 struct instance {
-	uv_work_t work;
+	struct turn turn;
 	struct image *image;
 	uint64_t conn;
 	/* of the request */
@@ -145,7 +145,7 @@ static int cold(struct instance *x)
 
 static void on_worker(uv_work_t *work)
 {
-	struct instance *x = container_of(work, struct instance, work);
+	struct instance *x = container_of(work, struct instance, turn.work);
 	uint64_t begin = now_ns();
 
 	x->err = x->spare ? from_spare(x) : -EAGAIN;
@@ -173,7 +173,7 @@ static const char *why_cold(const struct instance *x)
 /* One that failed to start exits by itself; it is reaped like the others. */
 static void on_done(uv_work_t *work, int status)
 {
-	struct instance *x = container_of(work, struct instance, work);
+	struct instance *x = container_of(work, struct instance, turn.work);
 	static const char *const from[] = {
 	    [START_COLD] = "cold", [START_FORKED] = "image", [START_CLAIMED] = "spare"};
 	struct manager *m = x->image->manager;
@@ -371,6 +371,6 @@ int instance_start(struct image *image, uint64_t conn, const json_t *request, ui
 	usage_note(&image->usage, json_string_value(json_object_get(request, "function")));
 	x->asked = image_begin(image, &x->spare);
 	m->in_flight++;
-	uv_queue_work(&m->loop, &x->work, on_worker, on_done);
+	turns_take(m, &x->turn, image->settings->uid, on_worker, on_done);
 	return 0;
 }

@@ -27,7 +27,6 @@
 #include "lib/util.h"
 
 #define CONFIG_DEFAULT "/etc/hearth/images.conf"
-#define WORKERS        "64" /* each waits for one build, fork or page-out */
 
 static const char USAGE[] =
     "Usage: hearth-images [OPTION...]\n"
@@ -205,7 +204,7 @@ static int run(struct settings *settings)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	setenv("UV_THREADPOOL_SIZE", WORKERS, 0);
+	setenv("UV_THREADPOOL_SIZE", TURNS_WORKERS, 0);
 	m.settings = settings;
 	err = begin(&m);
 	if (err)

@@ -19,6 +19,7 @@
 #include <hearth/zygote.h>
 
 #include "images/settings.h"
+#include "images/turns.h"
 #include "images/usage.h"
 
 enum image_state { IMAGE_NONE, IMAGE_BUILDING, IMAGE_RESIDENT, IMAGE_FROZEN, IMAGE_STATES };
@@ -93,6 +94,7 @@ struct manager {
 	int listen_fd;
 	struct conn *conns;
 	uint64_t conn_serial;
+	struct turn *turns_running, *turns_waiting;
 	struct usage_job *usage_job; /* on a worker */
 	uint64_t measure_after_ns;
 	struct saved *saved;

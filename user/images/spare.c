@@ -31,7 +31,7 @@ enum state {
 };
 
 struct spare {
-	uv_work_t work;
+	struct turn turn;
 	struct image *image;
 	enum state state;
 	char *cgroup;
@@ -93,7 +93,7 @@ static int fork_spare(struct spare *s)
 
 static void on_worker(uv_work_t *work)
 {
-	struct spare *s = container_of(work, struct spare, work);
+	struct spare *s = container_of(work, struct spare, turn.work);
 	uint64_t patience_ns = s->image->settings->build_timeout_ns;
 
 	s->err = s->process.pid ? 0 : fork_spare(s);
@@ -106,7 +106,7 @@ static void on_worker(uv_work_t *work)
 
 static void on_done(uv_work_t *work, int status)
 {
-	struct spare *s = container_of(work, struct spare, work);
+	struct spare *s = container_of(work, struct spare, turn.work);
 	struct image *image = s->image;
 	struct manager *m = image->manager;
 	char error[HEARTH_ZYGOTE_ERROR];
@@ -182,7 +182,7 @@ int spare_make(struct image *image)
 	if (!err && !forks(s))
 		err = start_program(s);
 	if (!err)
-		err = uv_queue_work(&m->loop, &s->work, on_worker, on_done);
+		err = turns_take(m, &s->turn, image->settings->uid, on_worker, on_done);
 	if (!err)
 		m->in_flight++;
 	else if (s->process.pid)
