@@ -19,6 +19,11 @@ SCRIPTS = {
     "wait.js": "console.log('up')\nprocess.stdin.resume()\n",
     "answers.js": "exports.nine = async () => 9\nexports.random = () => console.log(Math.random(), require('crypto').randomUUID())\n",
     "tellme.js": "exports.text = Buffer.alloc(16 << 20, 'x').toString()\n",
+    "helper.js": "const cat = require('child_process').spawn('/bin/cat', {stdio: ['pipe', 'pipe', 'inherit']})\n"
+                 "exports.ask = say => { cat.stdout.on('data', d => { say(String(d).trim(), cat.pid); process.exit(0) }); "
+                 "cat.stdin.write('alive') }\n",
+    "asks.js": "require('helper').ask((word, pid) => console.log(word, require('fs')"
+               ".readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('::')[1].trim()))\n",
     "broken.js": "throw new Error('out of order')\n",
 }
 
@@ -278,6 +283,16 @@ def test_a_node_spare_is_paged_out_and_claimed():
         assert x.started["from"] == "spare" and " true " in x.line() and x.end() == {"exit": 0}
         m.wait_state("frozen", "js")
         assert m.show("js")["spares"] == 1, "another, which was paged out in its turn"
+
+
+def test_what_a_module_has_started_goes_with_the_node_spare():
+    with Node(node("helper")) as m:
+        m.build()
+        x = m.run("asks.js")
+        assert x.started["from"] == "spare", x.started
+        word, cgroup = x.line().split()
+        assert word == "alive" and cgroup.startswith(f"/{m.subtree.name}/{OWNER}/fn/f/"), cgroup
+        assert x.end() == {"exit": 0}
 
 
 def test_a_node_image_that_cannot_be_built_says_why():

@@ -204,18 +204,37 @@ struct spare *spare_take(struct image *image)
 	return s;
 }
 
-/* With the owner's rights, in this thread alone: it may go where a fork of the owner's may. */
-static int move(pid_t pid, int cgroup_fd, const struct image_settings *owner)
+static int move_process(pid_t pid, void *procs_fd)
 {
 	char text[16];
-	int fd, n = snprintf(text, sizeof(text), "%d", (int)pid), err = 0;
+	int n = snprintf(text, sizeof(text), "%d", (int)pid);
+
+	return write(*(int *)procs_fd, text, (size_t)n) == n ? 0 : -errno;
+}
+
+static int move_helper(pid_t pid, void *procs_fd)
+{
+	int err = move_process(pid, procs_fd);
+
+	return err == -ESRCH ? 0 : err; /* it has ended by itself */
+}
+
+/*
+ * It, and what its modules have started. With the owner's rights, in this thread alone: it
+ * may go where a fork of the owner's may.
+ */
+static int move(const struct spare *s, int cgroup_fd)
+{
+	const struct image_settings *owner = s->image->settings;
+	int fd, err;
 
 	syscall(SYS_setgroups, 0, NULL);
 	setfsgid(owner->gid);
 	setfsuid(owner->uid);
 	fd = openat(cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, text, (size_t)n) != n)
-		err = -errno;
+	err = fd < 0 ? -errno : move_process(s->process.pid, &fd);
+	if (!err)
+		err = cgroup_procs(s->cgroup_fd, move_helper, &fd);
 	if (fd >= 0)
 		close(fd);
 	setfsuid(0);
@@ -227,7 +246,7 @@ static int claim_program(struct spare *s, const struct hearth_zygote_request *re
 			 struct hearth_zygote_instance *out, char *error)
 {
 	struct hearth_zygote_request rest = *request;
-	int err = move(s->process.pid, request->cgroup_fd, s->image->settings);
+	int err = move(s, request->cgroup_fd);
 
 	if (err) {
 		snprintf(error, HEARTH_ZYGOTE_ERROR, "move to the cgroup: %s%s", strerror(-err),
