@@ -8,11 +8,38 @@
  */
 #include "marks.h"
 
+#define ANCESTORS 4 /* how far up a process that is moved along belongs to a claimed spare */
+
+/* Of this instance, or of what came early to it, whether it has been taken yet or not. */
 static __always_inline bool is_of(const struct hearth_mark *mark, const struct hearth_ref *ref)
 {
-	struct hearth_mark copy = *mark;
+	struct hearth_ref *of;
+	__u64 cgid;
 
-	return mark_resolve(&copy) && copy.slot == ref->slot && copy.gen == ref->gen;
+	if (mark->kind != HEARTH_MARK_EARLY)
+		return mark->slot == ref->slot && mark->gen == ref->gen;
+	cgid = mark_cgid(mark);
+	of = bpf_map_lookup_elem(&cgroups, &cgid);
+	return of && of->slot == ref->slot && of->gen == ref->gen &&
+	       bpf_map_lookup_elem(&early, &cgid);
+}
+
+/* The mark of its nearest marked ancestor: a claimed spare may bring what it has started along. */
+static __always_inline struct hearth_mark *mark_above(struct task_struct *leader)
+{
+	struct task_struct *up = leader;
+	struct hearth_mark *mark;
+	__u32 tgid;
+	int i;
+
+	for (i = 0; i < ANCESTORS; i++) {
+		up = up->real_parent;
+		tgid = up->tgid;
+		mark = bpf_map_lookup_elem(&marks, &tgid);
+		if (mark && mark->start_ns == up->group_leader->start_boottime)
+			return mark;
+	}
+	return NULL;
 }
 
 /*
@@ -37,7 +64,12 @@ static __always_inline void enter(struct task_struct *leader, __u32 tgid,
 	if (mark)
 		mark_drop(tgid, now); /* it left another instance */
 	if (counts_by(inst, ctl, HEARTH_SRC_IMAGE)) {
-		image_begin(leader, tgid, inst, ref, now, how);
+		mark = mark_above(leader);
+		if (mark && is_of(mark, ref))
+			mark_set(tgid, leader->start_boottime, mark->slot, mark->gen, mark->kind,
+				 mark->root);
+		else
+			image_begin(leader, tgid, inst, ref, now, how);
 		return;
 	}
 	up = inst->ready || ((ctl->flags & HEARTH_CTL_EXEC_OPEN) && inst->entered);
@@ -55,10 +87,19 @@ static __always_inline void enter_early(struct task_struct *leader, __u32 tgid, 
 					__u64 now, enum begin_how how)
 {
 	struct hearth_early *e = bpf_map_lookup_elem(&early, &cgid);
+	struct hearth_mark *above;
 	struct hearth_ref *ref;
 
-	if (!e || !mark_set(tgid, leader->start_boottime, (__u32)cgid, cgid >> 32,
-			    HEARTH_MARK_EARLY, tgid))
+	if (!e)
+		return;
+	above = mark_above(leader);
+	if (above && above->kind == HEARTH_MARK_EARLY && mark_cgid(above) == cgid) {
+		mark_set(tgid, leader->start_boottime, above->slot, above->gen, above->kind,
+			 above->root);
+		return;
+	}
+	if (!mark_set(tgid, leader->start_boottime, (__u32)cgid, cgid >> 32, HEARTH_MARK_EARLY,
+		      tgid))
 		return;
 	if (!e->first_ns) {
 		e->first_ns = now;

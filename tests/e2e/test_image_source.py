@@ -9,6 +9,7 @@ import subprocess
 import zygote
 from harness import World, rows, wait_for
 from test_images import Manager
+from test_spares import Node, node
 
 HANDLERS = '''
 import os, sys
@@ -16,6 +17,11 @@ os.environ["PATH"] = "/usr/bin:/bin"
 
 def until_closed():
     sys.stdin.read()
+
+def with_helper():
+    os.fork() or os.fork()
+    os.write(1, b"%d\\n" % os.getpid())
+    until_closed()
 
 def quick():
     pass
@@ -149,6 +155,25 @@ def test_claimed_spare_is_counted_once(world):
     assert spare.end() == 0
     world.wait_counts("spare", 1, 0)
     assert world.function("spare")["cold_starts"] == 0
+
+
+@rows("known", "new")
+def test_what_a_spare_has_started_is_part_of_it(known):
+    """In whatever order they are moved: the spare first, then those below it."""
+    with ImageWorld() as world:
+        spare = world.fork("with_helper", world.subtree.make("spare"))
+        below = {int(spare.line()) for _ in range(3)} - {spare.process.pid}
+        assert len(below) == 2
+        if known == "new":
+            world.agent.stop()
+        procs = world.cgroup("spare", known=known == "known") / "cgroup.procs"
+        for pid in [spare.process.pid, *below]:
+            procs.write_text(str(pid))
+        if known == "new":
+            world.agent.start()
+        world.wait_counts("spare", 1, 1)
+        assert spare.end() == 0
+        world.wait_counts("spare", 1, 0)
 
 
 def test_spare_that_leaves_again_has_ended(world):
@@ -298,3 +323,31 @@ def test_image_manager_and_hearthd_agree():
             assert m.run("seven.py", function="cold").end() == {"exit": 7}
             world.wait_counts("cold", 1, 0)
             assert world.function("cold")["cold_starts"] == 1
+
+
+def counts_runs(m, image, handler, status, froms, n=6):
+    """Runs n instances one after the other: each is an invocation, wherever it came from."""
+    rule = {"match": f"{m.subtree.name}/*/fn/{{function}}/{{instance}}", "source": "image"}
+    with World({"agent": {"attach": "/"}, "rule images": rule}) as world:
+        seen = []
+        for i in range(n):
+            x = m.run(handler, image=image, function="one")
+            seen.append(x.started["from"])
+            assert x.end() == status
+            world.wait_counts("one", i + 1, 0, 20)
+        assert froms <= set(seen), seen
+        assert world.function("one")["cold_starts"] == seen.count("cold"), seen
+
+
+def test_spares_of_the_image_manager_are_counted_once():
+    with Manager({"py": {"spares": 2, "policy": "always", "freeze_after": "1h"}}) as m:
+        m.ask(do="build", image="py")
+        wait_for(lambda: m.show()["spares"] == 2, 20, "two spares")
+        counts_runs(m, "py", "seven.py", {"exit": 7}, {"spare"})
+
+
+def test_spare_of_a_runtime_that_cannot_fork_is_counted_once_with_what_it_has_started():
+    with Node(node("helper")) as m:
+        m.ask(do="build", image="js")
+        wait_for(lambda: m.show("js")["spares"] == 1, 20, "a spare")
+        counts_runs(m, "js", "asks.js", {"exit": 0}, {"spare"}, 3)
