@@ -3,6 +3,7 @@
 import atexit
 import fcntl
 import pathlib
+import shutil
 import subprocess
 
 from harness import Skip
@@ -19,6 +20,8 @@ def swap(size="2G"):
     lock = open(LOCK, "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     _held.append(lock)
+    if not CONTROL.exists() and shutil.which("modprobe"):
+        subprocess.run(["modprobe", "-q", "zram", "num_devices=0"], check=False, timeout=60)
     try:
         number = (CONTROL / "hot_add").read_text().strip()
     except OSError as error:
