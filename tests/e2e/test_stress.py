@@ -10,7 +10,7 @@ import threading
 import time
 
 from client import Client
-from harness import UnixConnection, World, rows, timeout, wait_for
+from harness import SLOW, UnixConnection, World, rows, timeout, wait_for
 
 INSTANCES = 8
 RING_BYTES = 4096  # holds 170 wakes
@@ -119,14 +119,14 @@ def test_20000_requests_against_5000_freezes():
 @rows(*STEPS)
 def test_a_slow_step_loses_nothing(step):
     with World(CONFIG, env={"HEARTH_TEST_DELAYS": f"{step}=2000us"}) as world:
-        race(world, lambda requests, freezes: requests >= 1000 and freezes >= 200)
+        race(world, lambda requests, freezes: requests >= 1000 / SLOW and freezes >= 200 / SLOW)
 
 
 @timeout(120)
 def test_all_steps_slow_lose_nothing():
     delays = ",".join(f"{step}=500us" for step in STEPS)
     with World(CONFIG, env={"HEARTH_TEST_DELAYS": delays}) as world:
-        race(world, lambda requests, freezes: requests >= 1000 and freezes >= 200)
+        race(world, lambda requests, freezes: requests >= 1000 / SLOW and freezes >= 200 / SLOW)
 
 
 @timeout(120)

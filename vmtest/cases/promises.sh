@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# vmtest: set=check timeout=900
+# vmtest: set=check timeout=500
 # Never harm active work, fail open: those tests of the agent, the guard and the races that
 # fit into minutes without KVM; the rest is in everything.sh.
 exec tests/run agent:request_to agent:nothing_is_frozen agent:stream_is agent:server_sent agent:first_data \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# vmtest: set=check timeout=900 zram=512M
+# vmtest: set=check timeout=500 zram=512M
 """A real function in real containers: crun, podman and containerd each run one of Google's
 functions-framework for Node. It is found, named, frozen, answers through its wake, gives its memory back, and
 answers through that, too."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# vmtest: set=check timeout=900 zram=256M
+# vmtest: set=check timeout=400 zram=256M
 """What this kernel offers of what Hearth uses, and that Hearth's programs run on it.
 
 Each probe does the thing itself: a file that exists proves little. The answers

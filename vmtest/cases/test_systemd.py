@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# vmtest: set=check timeout=900 init=systemd
+# vmtest: set=check timeout=400 init=systemd
 """Under systemd as the first process: units are named by their set, scopes and slices by a glob,
 and a service is frozen, woken, and left alone while `systemctl freeze` holds it."""
 import subprocess
