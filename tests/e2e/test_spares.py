@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 
-from harness import BUILD, Skip, wait_for
+from harness import BUILD, SLOW, Skip, wait_for
 from test_images import OWNER, Manager, refused
 
 NUMBERS = "import os, random, uuid\nprint(random.random(), uuid.uuid4(), os.urandom(8).hex())\n"
@@ -181,13 +181,13 @@ def test_the_image_is_paged_out_and_its_spares_stay():
 
 
 def test_spares_are_dropped_when_nobody_uses_them():
-    with Manager(python(spares_for="500ms", freeze_after="100ms")) as m:
+    with Manager(python(1, spares_for=f"{int(1000 * SLOW)}ms", freeze_after="100ms")) as m:
         m.ask(do="build", image="py")
-        wait_for(lambda: m.show()["spares"] == 2, 10, "spares")
-        wait_for(lambda: m.show()["spares"] == 0 and not spares(m), 10, "none")
+        wait_for(lambda: m.show()["spares"] == 1, 5, "a spare")
+        wait_for(lambda: m.show()["spares"] == 0 and not spares(m), 5, "none")
         m.wait_state("frozen")
         assert m.run("seven.py").end() == {"exit": 7}
-        wait_for(lambda: m.show()["spares"] > 0, 10, "a use brings them back")
+        wait_for(lambda: m.show()["spares"] == 1, 5, "a use brings it back")
 
 
 def test_a_budget_is_met_by_spares_before_images():
