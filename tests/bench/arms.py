@@ -10,6 +10,7 @@ sys.path.insert(0, str(REPO / "tests/e2e"))
 from harness import wait_for  # noqa: E402
 from test_images import Manager  # noqa: E402
 
+PAUSE_S = 0.3  # a move into a cgroup costs nothing for some ten ms after another one
 NODE = "/usr/bin/node"
 NODE_ARMS = ("cold", "spare", "spare, paged out")
 NODE_ROOTS = ("/usr/lib/node_modules", "/usr/share/nodejs", "/usr/local/lib/node_modules")
@@ -98,6 +99,7 @@ class Spares:
 
     def start(self, script):
         wait_for(self.is_idle, 60, lambda: f"a spare: {self.manager.show('x')}")
+        time.sleep(PAUSE_S)
         pipes = Pipes()
         start_ns = time.monotonic_ns()
         call = self.manager.call([pipes.theirs_in, pipes.theirs_out], do="run", image="x", function="f",
