@@ -60,7 +60,7 @@ struct agent {
 	struct api *api;
 	struct images_view *images;
 	struct metrics *metrics; /* NULL: off */
-	struct state saved; /* of earlier runs, functions not seen yet */
+	struct state saved;      /* of earlier runs, functions not seen yet */
 	char state_path[PATH_MAX];
 	struct state_writer *writer;
 	uint64_t state_saved_ns; /* Unix time */
