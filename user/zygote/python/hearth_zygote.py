@@ -86,8 +86,10 @@ def serve(fd, keep_fds=()):
     options = Options(runtime, kept, len(keep_fds), ctypes.c_uint(-1).value, warm=Options.WARM(_warm))
     sys.stdout.flush()
     sys.stderr.flush()
-    _start_once()
     _find_numpy_words()
+    ctypes.pythonapi.PyOS_BeforeFork()
+    _warm(None)
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
     gc.collect()
     gc.freeze()  # a collection in an instance does not touch, and so copy, the image's pages
     while True:
@@ -108,15 +110,11 @@ def serve(fd, keep_fds=()):
     return [os.fsdecode(child.argv[i]) for i in range(child.argc)], started
 
 
-def _start_once():
-    """What a start does for the first time, the interpreter does once: the compiler's types, its memory."""
-    exec(compile(_WARM, "warm", "exec"), types.ModuleType("warm").__dict__)
-
-
 def _warm(_):
-    """In a spare: what every start writes to, so that its pages are copied before there is a request."""
+    """What every start does. In the image: what is done for the first time there is not done for the first time
+    in each instance. In a spare: the pages that it writes to are copied before there is a request."""
     ctypes.pythonapi.PyOS_AfterFork_Child()
-    _start_once()
+    exec(compile(_WARM, "warm", "exec"), types.ModuleType("warm").__dict__)
     os.environ.update(dict(os.environ))
     _reseed_numpy()
     ctypes.pythonapi.PyOS_BeforeFork()
