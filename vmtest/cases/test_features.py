@@ -19,6 +19,7 @@ import subprocess
 from client import Client
 from harness import Spawner, Subtree, World, cgroup2_root, sees_unix, wait_for
 from test_agent import bpftool
+from test_image_source import ImageWorld
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 SYS_PIDFD_OPEN, SYS_PROCESS_MADVISE, MADV_PAGEOUT = 434, 440, 21
@@ -182,12 +183,28 @@ def exercise(world):
     world.subtree.remove("fn/seen")
 
 
+def exercise_images(world):
+    """Forks from an image: seen as they happen, gone while nobody looked, there from before."""
+    world.fork("until_closed", world.cgroup("forked")).end()
+    world.wait_counts("forked", 1, 0)
+    world.agent.stop()
+    gone = world.cgroup("forked", "2", known=False)
+    world.fork("quick", gone).end()
+    gone.rmdir()
+    held = world.fork("until_closed", world.cgroup("forked", "3", known=False))
+    world.agent.start()
+    world.wait_counts("forked", 3, 1, 20)
+    held.end()
+    world.wait_counts("forked", 3, 0)
+
+
 def test_programs_load_attach_and_fire():
     pathlib.Path("/proc/sys/kernel/bpf_stats_enabled").write_text("1")
     config = {"policy": {"default": "fixed:100ms", "debounce": "50ms", "idle_grace": "100ms", "startup_grace": "0s",
                          "enter_hold": "0s", "syn_hold": "100ms", **({"source": "unix"} if sees_unix() else {})}}
-    with World(config) as world:
+    with World(config) as world, ImageWorld() as images:
         exercise(world)
+        exercise_images(images)
         count = runs()
     # repairs only what is wrong
     count.pop("hearth_repair")
