@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "images/api_internal.h"
+#include "images/closing.h"
 #include "images/declare.h"
 #include "images/image.h"
 #include "images/instance.h"
@@ -282,7 +283,9 @@ void api_take(struct conn *c, const char *text, size_t size, int *came, int n)
 	char error[HEARTH_ZYGOTE_ERROR] = "";
 	json_error_t why;
 	struct request r = {.m = c->manager, .conn = c, .fds = {-1, -1, -1, -1}};
+	struct manager *m = c->manager;
 	uint64_t id = c->id;
+	uid_t uid = c->uid;
 	int err;
 
 	r.body = json_loadb(text, size, 0, &why);
@@ -294,10 +297,8 @@ void api_take(struct conn *c, const char *text, size_t size, int *came, int n)
 		if (!err)
 			err = dispatch(&r, error);
 	}
-	for (int i = 0; i < API_FDS; i++)
-		if (r.fds[i] >= 0)
-			close(r.fds[i]);
+	closing_fds(m, uid, r.fds, API_FDS);
 	json_decref(r.body);
 	if (err)
-		api_fail(c->manager, id, err, error);
+		api_fail(m, id, err, error);
 }

@@ -9,10 +9,13 @@
 #include <utlist.h>
 
 #include "images/api_internal.h"
+#include "images/closing.h"
 #include "lib/util.h"
 
 #define MESSAGE_MAX (160u << 10) /* of a request: argv and env of a function, quoted */
 #define CONNS_MAX   2048
+#define CONNS_SHARE 512 /* of one user but root */
+#define FDS_MAX     253 /* the kernel takes no more in a message, and drops none on its way here */
 #define BACKLOG     512
 
 /* ---- connections */
@@ -21,7 +24,7 @@ static void on_closed(uv_handle_t *handle)
 {
 	struct conn *c = handle->data;
 
-	close(c->fd);
+	closing_fds(c->manager, c->uid, &c->fd, 1);
 	json_decref(c->later);
 	json_decref(c->saved);
 	free(c);
@@ -76,7 +79,7 @@ void api_fail(struct manager *m, uint64_t conn, int err, const char *text)
 		   -1, true);
 }
 
-/* Every descriptor of a message, closed again if there are too many. */
+/* Every descriptor of a message. */
 static int take_fds(struct msghdr *message, int *fds)
 {
 	int n = 0, fd;
@@ -86,10 +89,8 @@ static int take_fds(struct msghdr *message, int *fds)
 			continue;
 		for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (n < API_FDS)
+			if (n < FDS_MAX)
 				fds[n++] = fd;
-			else
-				close(fd);
 		}
 	}
 	return n;
@@ -99,8 +100,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	static char text[MESSAGE_MAX];
 	struct conn *c = poll->data;
-	int fds[API_FDS] = {-1, -1, -1, -1};
-	char control[CMSG_SPACE(API_FDS * sizeof(int))];
+	struct manager *m = c->manager;
+	uid_t uid = c->uid;
+	int fds[FDS_MAX];
+	char control[CMSG_SPACE(sizeof(fds))];
 	struct iovec iov = {.iov_base = text, .iov_len = sizeof(text)};
 	struct msghdr message = {.msg_iov = &iov,
 				 .msg_iovlen = 1,
@@ -113,29 +116,36 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	size = status < 0 ? 0 : recvmsg(c->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	if (size < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	n = size > 0 ? take_fds(&message, fds) : 0;
+	n = size >= 0 ? take_fds(&message, fds) : 0; /* also with an empty message */
 	if (size <= 0 || c->asked) {
 		conn_close(c); /* it went away: what it had asked for goes on */
-	} else if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-		api_fail(c->manager, c->id, -EMSGSIZE, "the request is too long");
+	} else if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || n > API_FDS) {
+		api_fail(m, c->id, -EMSGSIZE,
+			 n > API_FDS ? "more descriptors than there are names for"
+				     : "the request is too long");
 	} else {
 		c->asked = true;
 		api_take(c, text, (size_t)size, fds, n);
 	}
-	for (int i = 0; i < API_FDS; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+	closing_fds(m, uid, fds, (size_t)n);
 }
 
 /* ---- the socket */
 
-static size_t count_conns(const struct manager *m)
-{
-	struct conn *c;
-	size_t n;
+static const char TOO_MANY[] =
+    "{\"error\":\"too many connections at once, maybe your own: close some\",\"code\":\"EUSERS\"}";
 
-	DL_COUNT(m->conns, c, n);
-	return n;
+/* Who opens many leaves room for others. */
+static bool has_room(const struct manager *m, uid_t uid)
+{
+	const struct conn *c;
+	size_t all = 0, own = 0;
+
+	DL_FOREACH (m->conns, c) {
+		all++;
+		own += c->uid == uid;
+	}
+	return all < CONNS_MAX && (!uid || own < CONNS_SHARE);
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events)
@@ -149,12 +159,15 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (fd < 0)
 		return;
-	if (count_conns(m) < CONNS_MAX &&
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		peer.uid = (uid_t)-1;
+	else if (has_room(m, peer.uid))
 		c = calloc(1, sizeof(*c));
+	else
+		send(fd, TOO_MANY, sizeof(TOO_MANY) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (!c || uv_poll_init(&m->loop, &c->poll, fd)) {
 		free(c);
-		close(fd);
+		closing_fds(m, peer.uid, &fd, 1);
 		return;
 	}
 	c->manager = m;

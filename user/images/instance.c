@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "images/api.h"
+#include "images/closing.h"
 #include "images/image.h"
 #include "images/instance.h"
 #include "images/place.h"
@@ -46,13 +49,8 @@ struct instance {
 
 static void instance_free(struct instance *x)
 {
-	if (x->pidfd >= 0)
-		close(x->pidfd);
-	if (x->cgroup_fd >= 0)
-		close(x->cgroup_fd);
-	for (int i = 0; i < 3; i++)
-		if (x->stdio[i] >= 0)
-			close(x->stdio[i]);
+	closing_fds(x->image->manager, x->image->settings->uid, &x->cgroup_fd, 1);
+	closing_fds(x->image->manager, x->image->settings->uid, x->stdio, ARRAY_SIZE(x->stdio));
 	if (x->cgroup)
 		place_remove(x->image->manager, x->cgroup);
 	free(x->cgroup);
@@ -143,6 +141,17 @@ static int cold(struct instance *x)
 	return argv && env ? spawn(&spec, &x->pid, &x->pidfd) : -ENOMEM;
 }
 
+/* The instance has its own: a pipe of its caller's ends when it closes it. */
+static void close_descriptors(struct instance *x)
+{
+	cleanup_close_p(&x->cgroup_fd);
+	x->cgroup_fd = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(x->stdio); i++) {
+		cleanup_close_p(&x->stdio[i]);
+		x->stdio[i] = -1;
+	}
+}
+
 static void on_worker(uv_work_t *work)
 {
 	struct instance *x = container_of(work, struct instance, turn.work);
@@ -157,6 +166,7 @@ static void on_worker(uv_work_t *work)
 			snprintf(x->error, sizeof(x->error), "cold start: %s", strerror(-x->err));
 	}
 	x->took_ns = now_ns() - begin;
+	close_descriptors(x);
 }
 
 /* ---- on the loop */
@@ -188,6 +198,7 @@ static void on_done(uv_work_t *work, int status)
 				     from[x->how], "why", why_cold(x), "cgroup", x->cgroup,
 				     "took_s", ns_to_s(x->took_ns)),
 			   x->pidfd, false);
+	cleanup_close_p(&x->pidfd);
 	if (x->spare)
 		spare_done(x->spare);
 	image_started(x->image, x->asked, x->how, x->took_ns);
@@ -302,12 +313,17 @@ static int check(const json_t *request, char *error)
 	return -EINVAL;
 }
 
-/* Who does not own a cgroup's list of processes must not have us write to it. */
+/*
+ * Who does not own a cgroup's list of processes must not have us write to it. Elsewhere than
+ * in a cgroup file system such a file may be anything, and may keep us waiting.
+ */
 static int check_cgroup(int fd, uid_t asker, char *error)
 {
+	struct statfs what;
 	struct stat st;
 
-	if (cgroup_read_populated(fd) >= 0 && fstatat(fd, "cgroup.procs", &st, 0) == 0 &&
+	if (fstatfs(fd, &what) == 0 && what.f_type == CGROUP2_SUPER_MAGIC &&
+	    cgroup_read_populated(fd) >= 0 && fstatat(fd, "cgroup.procs", &st, 0) == 0 &&
 	    (asker == 0 || st.st_uid == asker))
 		return 0;
 	snprintf(error, HEARTH_ZYGOTE_ERROR, "cgroup: not one that uid %u may start processes in",
