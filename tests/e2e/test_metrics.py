@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """/metrics, /healthz and /v1/images: what hearthd tells over TCP, and of the image manager's images."""
+import contextlib
 import http.client
 import json
 import os
@@ -267,25 +268,47 @@ def test_image_manager_that_hangs_holds_nobody_up():
             serve_requests(world, "alive", 2)
 
 
+@contextlib.contextmanager
+def stand_in(world, reply):
+    """Answers in the place of the image manager: `reply` makes an answer of a question."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+        other.bind(str(world.agent.directory / "images.sock"))
+        other.listen(8)
+
+        def answer():
+            while True:
+                try:
+                    conn, _ = other.accept()
+                except OSError:
+                    return
+                with conn, contextlib.suppress(OSError):
+                    conn.send(reply(conn.recv(1000)))
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield
+        world.agent.stop(signal.SIGTERM)
+        other.shutdown(socket.SHUT_RDWR)
+
+
 def test_what_answers_but_is_no_manager_is_told():
-    with MetricsWorld() as world:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
-            other.bind(str(world.agent.directory / "images.sock"))
-            other.listen(8)
+    with MetricsWorld() as world, stand_in(world, lambda question: b"[1, 2"):
+        wait_for(lambda: "no image manager" in (images(world)["why_not"] or "") and "answers" in images(world)["why_not"],
+                 15, "told")
+        assert world.agent.process.poll() is None
 
-            def answer():
-                while True:
-                    try:
-                        conn, _ = other.accept()
-                    except OSError:
-                        return
-                    with conn:
-                        conn.recv(100)
-                        conn.send(b"[1, 2")
 
-            threading.Thread(target=answer, daemon=True).start()
-            wait_for(lambda: "no image manager" in (images(world)["why_not"] or "") and "answers" in images(world)["why_not"],
-                     15, "told")
-            assert world.agent.process.poll() is None
-            world.agent.stop(signal.SIGTERM)
-            other.shutdown(socket.SHUT_RDWR)
+def test_images_that_come_in_parts_are_shown_all():
+    names = [f"image-{i:03}" for i in range(500)]
+
+    def part(question):
+        skip = json.loads(question).get("skip", 0)
+        some = [{"name": name, "state": "none"} for name in names[skip:skip + 200]]
+        return json.dumps({"images": some, "more": skip + 200 < len(names)}).encode()
+
+    with MetricsWorld() as world, stand_in(world, part):
+        wait_for(lambda: [i["name"] for i in images(world)["images"]] == names, 15, "all of them")
+
+
+def test_a_manager_that_always_has_more_is_asked_no_further():
+    with MetricsWorld() as world, stand_in(world, lambda question: b'{"images": [], "more": true}'):
+        wait_for(lambda: images(world)["why_not"] is None, 15, "an answer")

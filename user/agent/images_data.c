@@ -42,29 +42,40 @@ static void parse_image(const json_t *o, struct snapshot_image *out)
 	}
 }
 
-int images_data_parse(const char *text, size_t len, struct images_data *out)
+static int add_part(struct images_data *d, json_t *list)
+{
+	size_t n = MIN(d->n + json_array_size(list), IMAGES_MAX);
+	struct snapshot_image *images = reallocarray(d->images, n + 1, sizeof(*images));
+
+	if (!images)
+		return -ENOMEM;
+	d->images = images;
+	if (!d->parts)
+		d->parts = json_array();
+	if (json_array_append(d->parts, list))
+		return -ENOMEM;
+	for (size_t i = 0; d->n < n; i++)
+		parse_image(json_array_get(list, i), &d->images[d->n++]);
+	return 0;
+}
+
+int images_data_add(struct images_data *d, const char *text, size_t len, bool *more)
 {
 	json_t *answer = json_loadb(text, len, 0, NULL), *list = json_object_get(answer, "images");
-	struct images_data d = {.answer = answer, .n = MIN(json_array_size(list), IMAGES_MAX)};
+	size_t had = d->n;
+	int err = json_is_array(list) ? add_part(d, list) : -EPROTO;
 
-	if (!json_is_array(list)) {
-		json_decref(answer);
-		return -EPROTO;
-	}
-	d.images = calloc(d.n + 1, sizeof(*d.images));
-	if (!d.images) {
-		json_decref(answer);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < d.n; i++)
-		parse_image(json_array_get(list, i), &d.images[i]);
-	*out = d;
-	return 0;
+	/* A part that brings nothing would be asked for again and again. */
+	if (!err)
+		*more = json_is_true(json_object_get(answer, "more")) && d->n > had &&
+			d->n < IMAGES_MAX;
+	json_decref(answer);
+	return err;
 }
 
 void images_data_done(struct images_data *d)
 {
-	json_decref(d->answer);
+	json_decref(d->parts);
 	free(d->images);
 	*d = (struct images_data){0};
 }

@@ -8,20 +8,24 @@
 #define HEARTH_IMAGES_DATA_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "agent/snapshot.h"
 
 #define IMAGES_MAX 1024u /* shown at most */
 
-/* Texts are borrowed from answer, which stays the owner. */
+/* Texts are borrowed from the parts, which stay the owners. */
 struct images_data {
-	json_t *answer;
+	json_t *parts;
 	struct snapshot_image *images;
 	size_t n;
 };
 
-/* -EPROTO if it is no list of images; -ENOMEM. */
-int images_data_parse(const char *text, size_t len, struct images_data *out);
+/*
+ * Add an answer to a list that comes in parts; more: another part is to be asked for.
+ * -EPROTO if it is no list of images; -ENOMEM.
+ */
+int images_data_add(struct images_data *d, const char *text, size_t len, bool *more);
 void images_data_done(struct images_data *d);
 
 json_t *snapshot_images_json(const struct snapshot_images *s);

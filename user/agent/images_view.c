@@ -19,9 +19,7 @@
 #define ANSWER_MAX  (512u << 10)
 #define NOBODY_HERE "no image manager here"
 
-static const char QUESTION[] = "{\"do\":\"ls\"}";
-
-/* One question; it is freed when the loop has let go of it. */
+/* One question, for one part of the list; it is freed when the loop has let go of it. */
 struct talk {
 	uv_poll_t poll;
 	struct images_view *view;
@@ -35,11 +33,13 @@ struct images_view {
 	struct talk *talk;
 	uint64_t looked_ns;
 	struct images_data data;
+	struct images_data coming; /* the parts of the next list so far */
 	double as_of_s;
 	char why_not[256]; /* "": it answered */
 };
 
 static void on_timer(uv_timer_t *timer);
+static void ask_part(struct images_view *v);
 
 static void free_talk(uv_handle_t *poll)
 {
@@ -67,6 +67,7 @@ static void forget(struct images_view *v)
 static void settle(struct images_view *v)
 {
 	hang_up(v);
+	images_data_done(&v->coming);
 	if (v->looked_ns && now_ns() < v->looked_ns + WATCHED_NS)
 		uv_timer_start(&v->timer, on_timer, ASK_MS, 0);
 	else
@@ -85,13 +86,19 @@ __attribute__((format(printf, 2, 3))) static void fail(struct images_view *v, co
 
 static void take(struct images_view *v, const char *text, size_t len)
 {
-	struct images_data data;
-	int err = images_data_parse(text, len, &data);
+	bool more;
+	int err = images_data_add(&v->coming, text, len, &more);
 
 	if (err)
-		return fail(v, "%s: what answers is no image manager", v->socket);
+		return fail(v, "%s: %s", v->socket,
+			    err == -EPROTO ? "what answers is no image manager" : strerror(-err));
+	if (more) {
+		hang_up(v);
+		return ask_part(v);
+	}
 	images_data_done(&v->data);
-	v->data = data;
+	v->data = v->coming;
+	v->coming = (struct images_data){0};
 	v->as_of_s = ns_to_s(unix_ns());
 	v->why_not[0] = '\0';
 	settle(v);
@@ -123,20 +130,22 @@ static int open_talk(struct images_view *v, int *out)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	char question[64];
 
+	snprintf(question, sizeof(question), "{\"do\":\"ls\",\"skip\":%zu}", v->coming.n);
 	if (fd < 0)
 		return -errno;
 	if (strlen(v->socket) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(address.sun_path, v->socket);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    send(fd, QUESTION, strlen(QUESTION), MSG_NOSIGNAL) < 0)
+	    send(fd, question, strlen(question), MSG_NOSIGNAL) < 0)
 		return -errno;
 	*out = steal_fd(&fd);
 	return 0;
 }
 
-static void ask(struct images_view *v)
+static void ask_part(struct images_view *v)
 {
 	int fd = -1, err = v->socket[0] ? open_talk(v, &fd) : -ENOENT;
 	struct talk *t;
@@ -168,14 +177,14 @@ static void on_timer(uv_timer_t *timer)
 	if (v->talk)
 		fail(v, "%s: no answer within %d s", v->socket, ANSWER_MS / 1000);
 	else
-		ask(v);
+		ask_part(v);
 }
 
 void images_view_look(struct images_view *v, struct snapshot_images *out)
 {
 	v->looked_ns = now_ns();
 	if (!v->talk && !uv_is_active((uv_handle_t *)&v->timer))
-		ask(v);
+		ask_part(v);
 	*out = (struct snapshot_images){
 	    .socket = v->socket,
 	    .why_not = v->why_not[0] ? v->why_not : NULL,
@@ -201,7 +210,7 @@ int images_view_new(uv_loop_t *loop, const char *socket, struct images_view **ou
 	v->as_of_s = NAN;
 	snprintf(v->why_not, sizeof(v->why_not), "the image manager has not answered yet");
 	uv_timer_init(loop, &v->timer);
-	ask(v);
+	ask_part(v);
 	*out = v;
 	return 0;
 }
@@ -218,8 +227,9 @@ int images_view_configure(struct images_view *v, const char *socket)
 	free(v->socket);
 	v->socket = copy;
 	hang_up(v);
+	images_data_done(&v->coming);
 	forget(v);
-	ask(v);
+	ask_part(v);
 	return 0;
 }
 
@@ -228,6 +238,7 @@ static void free_view(uv_handle_t *timer)
 	struct images_view *v = container_of((uv_timer_t *)timer, struct images_view, timer);
 
 	images_data_done(&v->data);
+	images_data_done(&v->coming);
 	free(v->socket);
 	free(v);
 }
