@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Source image: who enters the instance begins an invocation, its exit ends it; servers count by requests."""
+import json
 import os
 import pathlib
 import signal
@@ -8,6 +9,7 @@ import subprocess
 
 import zygote
 from harness import World, rows, wait_for
+from test_agent import bpftool
 from test_images import Manager
 from test_spares import Node, node
 
@@ -257,6 +259,26 @@ def test_lost_exit_is_recounted():
         child.end()
         world.agent.start()
         world.wait_counts("lost", 1, 0, 30)
+
+
+def early_cgroups(world):
+    dump = subprocess.check_output([bpftool(), "-j", "map", "dump", "pinned", world.agent.pins / "early"])
+    return {sum(int(byte, 16) << 8 * i for i, byte in enumerate(entry["key"])) for entry in json.loads(dump)}
+
+
+def test_cgroups_that_went_unseen_are_forgotten():
+    with ImageWorld() as world:
+        cgroup = world.cgroup("unseen")
+        kept = world.cgroup("kept")
+        world.wait_counts("unseen", 0, 0)
+        inodes = [os.stat(path).st_ino for path in (cgroup, kept)]
+        assert early_cgroups(world) >= set(inodes)
+        world.agent.stop()
+        (world.agent.pins / "links/cgroup_rmdir").unlink()
+        os.rmdir(cgroup)
+        world.agent.start()
+        world.wait_counts("kept", 0, 0)
+        assert early_cgroups(world) & set(inodes) == set(inodes[1:])
 
 
 def test_server_is_counted_by_its_requests(world):

@@ -86,6 +86,8 @@ int kernel_recount(struct kernel *k);
  */
 int kernel_early_take(struct kernel *k, uint64_t cgid, const struct hearth_ref *ref);
 void kernel_early_forget(struct kernel *k, uint64_t cgid);
+/* Forget what is gone: its end came while no hook was there to see it. */
+void kernel_early_sweep(struct kernel *k, bool (*is_gone)(uint64_t cgid, void *arg), void *arg);
 int kernel_adopt_process(struct kernel *k, pid_t pid);
 int kernel_count_missed(struct kernel *k, struct hearth_missed *missed);
 

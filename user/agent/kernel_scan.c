@@ -186,6 +186,19 @@ void kernel_early_forget(struct kernel *k, uint64_t cgid)
 		bpf_map__delete_elem(k->skel->maps.early, &cgid, sizeof(cgid), 0);
 }
 
+void kernel_early_sweep(struct kernel *k, bool (*is_gone)(uint64_t cgid, void *arg), void *arg)
+{
+	int fd = bpf_map__fd(k->skel->maps.early);
+	uint64_t key, next = 0;
+	int end = bpf_map_get_next_key(fd, NULL, &key);
+
+	for (; !end; key = next) {
+		end = bpf_map_get_next_key(fd, &key, &next);
+		if (is_gone(key, arg))
+			bpf_map_delete_elem(fd, &key);
+	}
+}
+
 int kernel_adopt_process(struct kernel *k, pid_t pid)
 {
 	union bpf_iter_link_info info = {.task.tid = (uint32_t)pid};

@@ -101,6 +101,14 @@ static void find_stale(uint64_t cgid, const struct hearth_ref *ref, void *arg)
 		s->ids[s->n++] = cgid;
 }
 
+static bool is_gone(uint64_t cgid, void *arg)
+{
+	const struct registry *r = arg;
+	_cleanup_close_ int fd = cgroup_open_by_id(r->o.cgroot_fd, cgid);
+
+	return fd == -ENOENT;
+}
+
 /* References that an earlier agent or a lost event left behind, and their slots. */
 static void drop_stale(struct registry *r)
 {
@@ -114,6 +122,7 @@ static void drop_stale(struct registry *r)
 		for (i = 0; i < s.n; i++)
 			kernel_ref_del(r->o.kernel, s.ids[i]);
 	} while (s.n == ARRAY_SIZE(s.ids));
+	kernel_early_sweep(r->o.kernel, is_gone, r);
 	for (slot = 0; slot < r->maps->n_instances; slot++)
 		if ((r->maps->instances[slot].gen & 1) && !r->by_slot[slot])
 			registry_release(r, slot);
