@@ -11,6 +11,7 @@ import zygote
 from harness import World, rows, wait_for
 from test_agent import bpftool
 from test_images import Manager
+from test_metrics import MetricsWorld
 from test_spares import Node, node
 
 HANDLERS = '''
@@ -40,6 +41,10 @@ def daemon():
         os.setsid()
         os.close(1)
         while True: os.read(os.open("/dev/zero", os.O_RDONLY), 0) or __import__("time").sleep(3600)
+
+def listen_late():
+    sys.stdin.readline()
+    listen()
 
 def listen():
     import socket
@@ -295,6 +300,31 @@ def test_server_is_counted_by_its_requests(world):
     assert probe.wait(10) == 0
     world.wait_counts("server", 3, 0)
     wait_for(lambda: world.function("server")["it_count"] == 2, 5, "the idle times between its requests, and no other")
+
+
+class ImageMetricsWorld(ImageWorld, MetricsWorld):
+    pass
+
+
+def test_counter_of_metrics_does_not_go_back_when_a_begin_is_taken_back():
+    with ImageMetricsWorld() as world:
+        server = world.fork("listen_late", world.cgroup("late"))
+        world.wait_counts("late", 1, 1)
+        counters = "hearth_function_invocations_total", "hearth_invocations_total"
+        for counter in counters:
+            world.wait_sample(1, counter)
+        os.write(server.stdin, b"\n")
+        port = int(server.line())
+        world.wait_counts("late", 0, 0)
+        world.wait_sample(0, "hearth_inflight")
+        assert [world.sample(counter) for counter in counters] == [1, 1]
+        with socket.create_connection(("127.0.0.1", port), timeout=zygote.PATIENCE) as client:
+            for n in range(1, 3):
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.recv(4096)
+                world.wait_counts("late", n, 0)
+        for counter in counters:
+            world.wait_sample(2, counter)
 
 
 def test_never_frozen_while_it_runs_and_woken_by_a_fork():

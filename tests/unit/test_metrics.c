@@ -48,8 +48,8 @@ static void has(const char *text, const char *line)
 
 static void samples_of_a_family_stand_together(void **state)
 {
-	const struct snapshot_function f[] = {{.name = "a", .invocations = 3, .idle_s = 0.5},
-					      {.name = "b", .invocations = 4, .idle_s = NAN}};
+	const struct snapshot_function f[] = {{.name = "a", .most_invocations = 3, .idle_s = 0.5},
+					      {.name = "b", .most_invocations = 4, .idle_s = NAN}};
 	char *text = page_of(f, 2);
 
 	(void)state;

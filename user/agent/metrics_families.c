@@ -151,7 +151,7 @@ const struct metrics_family_info metrics_families[METRICS_FAMILIES] = {
 	}
 
 const struct metrics_value metrics_function_values[] = {
-    VALUE(FUNCTION_INVOCATIONS, U64, snapshot_function, invocations),
+    VALUE(FUNCTION_INVOCATIONS, U64, snapshot_function, most_invocations),
     VALUE(FUNCTION_BUSY_SPANS, U64, snapshot_function, busy_spans),
     VALUE(FUNCTION_COLD_STARTS, U64, snapshot_function, cold_starts),
     VALUE(FUNCTION_LUKEWARM_STARTS, U64, snapshot_function, lukewarm_starts),
@@ -176,7 +176,7 @@ const struct metrics_value metrics_status_values[] = {
     VALUE(INSTANCES_FROZEN, U64, snapshot_status, totals.frozen),
     VALUE(INSTANCES_RECLAIMED, U64, snapshot_status, memory.reclaimed),
     VALUE(INFLIGHT, U64, snapshot_status, totals.inflight),
-    VALUE(INVOCATIONS, U64, snapshot_status, totals.invocations),
+    VALUE(INVOCATIONS, U64, snapshot_status, totals.most_invocations),
     VALUE(COLD_STARTS, U64, snapshot_status, totals.cold_starts),
     VALUE(LUKEWARM_STARTS, U64, snapshot_status, totals.lukewarm_starts),
     VALUE(FREEZES, U64, snapshot_status, totals.freezes),

@@ -60,7 +60,8 @@ struct function {
 	double frozen_s;        /* of instances that are gone, and of closed frozen times */
 	double instance_s;      /* of instances that are gone */
 	uint64_t last_arrival_ns;
-	struct hearth_gaps gaps; /* what it teaches the prior */
+	uint64_t most_invocations; /* that were ever shown */
+	struct hearth_gaps gaps;   /* what it teaches the prior */
 	struct span_track span;
 	float wake_us[WAKE_SAMPLES];
 	uint32_t n_wake_us;

@@ -72,6 +72,7 @@ struct snapshot_function {
 	const char *why;             /* one sentence: why its instances are in their tiers */
 	const char *decision_reason; /* the policy's own words for its windows */
 	uint64_t invocations;        /* begins per socket request or exec */
+	uint64_t most_invocations;   /* never goes back: a server's begin is not taken out again */
 	uint64_t busy_spans;         /* idle-to-busy edges */
 	unsigned int inflight;
 	uint64_t cold_starts;
@@ -151,7 +152,7 @@ struct snapshot_status {
 	bool adopted;       /* pinned maps of an earlier run went on counting */
 	struct {
 		uint64_t functions, instances, frozen, inflight;
-		uint64_t invocations, busy_spans, cold_starts, lukewarm_starts;
+		uint64_t invocations, most_invocations, busy_spans, cold_starts, lukewarm_starts;
 		uint64_t freezes, wakes, freeze_failures, foreign_freezes;
 	} totals;
 	struct {

@@ -193,6 +193,13 @@ static double memory_sum(const struct snapshot_instance *instances, size_t n)
 	return sum;
 }
 
+/* A counter of /metrics that goes back would be read as one that began anew. */
+static uint64_t most_invocations(const struct agent *a, struct function *fn)
+{
+	fn->most_invocations = MAX(fn->most_invocations, a->maps->functions[fn->index].invocations);
+	return fn->most_invocations;
+}
+
 static int view_function(struct agent *a, struct function *fn, api_function_fn visit, void *arg)
 {
 	const struct hearth_function *slot = &a->maps->functions[fn->index];
@@ -221,6 +228,7 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 	out.why = why;
 	out.decision_reason = d->reason;
 	out.invocations = slot->invocations;
+	out.most_invocations = most_invocations(a, fn);
 	out.busy_spans = slot->busy_spans;
 	out.cold_starts = slot->cold_starts;
 	out.lukewarm_starts = slot->lukewarm_starts;
@@ -312,6 +320,7 @@ static void view_totals(struct agent *a, struct snapshot_status *out)
 
 		out->totals.functions++;
 		out->totals.invocations += slot->invocations;
+		out->totals.most_invocations += most_invocations(a, fn);
 		out->totals.busy_spans += slot->busy_spans;
 		out->totals.cold_starts += slot->cold_starts;
 		out->totals.lukewarm_starts += slot->lukewarm_starts;
