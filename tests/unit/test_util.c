@@ -182,6 +182,36 @@ static void words_have_their_distance(void **state)
 	assert_int_equal(text_distance("sitting", "kitten"), 3);
 }
 
+static void text_that_can_be_shown_stays_and_the_rest_is_marked(void **state)
+{
+	static const struct {
+		const char *from, *to;
+	} cases[] = {
+	    {"", ""},
+	    {"plain", "plain"},
+	    {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\xa7", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\xa7"},
+	    {"a\nb\tc\x1b[1m\x7f", "a?b?c?[1m?"},
+	    {"\xff\xfe", "??"},
+	    {"\xc3", "?"}, /* cut */
+	    {"\xe2\x82", "??"},
+	    {"\xc3(", "?("},
+	    {"\xc0\xaf\xe0\x80\xaf", "?????"}, /* too long for what they mean */
+	    {"\xed\xa0\x80", "???"},           /* half of a pair */
+	    {"\xf4\x90\x80\x80", "????"},
+	    {"\xc2\x9b"
+	     "1m",
+	     "??1m"}, /* a control character of two bytes */
+	};
+	char text[32];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		strcpy(text, cases[i].from);
+		text_make_plain(text);
+		assert_string_equal(text, cases[i].to);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +223,7 @@ int main(void)
 					    remove_base),
 	    cmocka_unit_test_setup_teardown(log_lines_carry_their_level, make_base, remove_base),
 	    cmocka_unit_test(words_have_their_distance),
+	    cmocka_unit_test(text_that_can_be_shown_stays_and_the_rest_is_marked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

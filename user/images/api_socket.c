@@ -10,6 +10,7 @@
 
 #include "images/api_internal.h"
 #include "images/closing.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #define MESSAGE_MAX (160u << 10) /* of a request: argv and env of a function, quoted */
@@ -73,9 +74,12 @@ void api_answer(struct manager *m, uint64_t conn, json_t *answer, int fd, bool l
 
 void api_fail(struct manager *m, uint64_t conn, int err, const char *text)
 {
+	char plain[HEARTH_ZYGOTE_ERROR + 64];
+
+	snprintf(plain, sizeof(plain), "%s", *text ? text : strerror(-err));
+	text_make_plain(plain);
 	api_answer(m, conn,
-		   json_pack("{s:s s:s}", "error", *text ? text : strerror(-err), "code",
-			     strerrorname_np(-err) ?: "EIO"),
+		   json_pack("{s:s s:s}", "error", plain, "code", strerrorname_np(-err) ?: "EIO"),
 		   -1, true);
 }
 
