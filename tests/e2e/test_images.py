@@ -506,6 +506,7 @@ def test_hearth_run_gives_stdio_environment_and_status():
             assert missing.returncode == 125 and "nowhere.py" in missing.stderr
             if state == "none":
                 m.wait_state("resident")
+                wait_for(lambda: not m.show()["running"], PATIENCE, m.show)
                 m.ask(do="evict", image="py")
                 m.wait_state("none")
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 
 from harness import wait_for
 from test_images import OWNER, PATIENCE, Call, Manager, Refused, as_user, refused
@@ -134,3 +135,102 @@ def test_an_instance_that_closes_its_stdout_ends_the_pipe_of_its_caller():
             x = m.run("closes.py")
             assert x.line() == "" and m.show()["running"] == 1, "it runs on"
             assert x.end() == {"exit": 0}
+
+
+# A module that takes the image's socket over, and says it has forked a process that is another's.
+LIAR = '''
+import array, os, select, socket, struct
+REPLY = struct.Struct("IIiiIIQ256s")
+REQUEST, INFO, FORKED, READY, STARTED, FAILED, SPARE, WAITING = range(1, 9)
+victim = int(open(os.path.dirname(__file__) + "/victim").read())
+
+def say(conn, kind, fds=()):
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    conn.sendmsg([REPLY.pack(kind, 1, 0, victim, 1, 3, 0, b"")], rights)
+
+def answer(conn):
+    asked = conn.recv(1 << 18)
+    kind = struct.unpack_from("I", asked)[0] if asked else 0
+    if kind == INFO:
+        say(conn, READY)
+    elif kind:
+        say(conn, FORKED, [os.pidfd_open(victim)])
+        say(conn, WAITING if kind == SPARE else STARTED)
+    return kind
+
+listener = socket.socket(fileno=3)
+open_ones = [listener]
+while True:
+    for s in select.select(open_ones, [], [])[0]:
+        if s is listener:
+            open_ones.append(s.accept()[0])
+        elif not answer(s):
+            open_ones.remove(s)
+            s.close()
+'''
+
+
+def liar(m):
+    """Of whom it lies: a process of root's."""
+    victim = subprocess.Popen(["/bin/sleep", "3600"])
+    (m.directory / "victim").write_text(str(victim.pid))
+    (m.directory / "liar.py").write_text(LIAR)
+    m.ask(do="build", image="py")
+    return victim
+
+
+def test_an_image_that_names_another_process_as_an_instance_is_not_believed():
+    with Manager({"py": {"modules": "liar", "policy": "always"}}) as m:
+        victim = liar(m)
+        try:
+            x = m.run("seven.py")
+            assert x.started["pid"] != victim.pid and "no child of its owner's" in x.started["why"], x.started
+            ended = x.end()
+            assert (x.started["from"], ended) == ("cold", {"exit": 7}), (x.started, ended)
+            assert m.show()["children"] == 0
+        finally:
+            victim.kill()
+            victim.wait()
+
+
+def test_an_image_that_names_another_process_as_a_spare_does_not_have_it_killed():
+    def dealt_with():
+        return "no child of its owner's" in (m.directory / "log").read_text() or m.show()["spares"]
+
+    with Manager({"py": {"modules": "liar", "policy": "always", "spares": 1}}) as m:
+        victim = liar(m)
+        try:
+            wait_for(dealt_with, PATIENCE, m.show)
+            m.ask(do="evict", image="py")
+            m.wait_state("none")
+            assert victim.poll() is None, "it was killed by root, for the owner of an image"
+        finally:
+            victim.kill()
+            victim.wait()
+
+
+def test_what_a_module_says_last_is_told_whatever_bytes_it_has():
+    words = {"bytes": "b'\\xff\\xc3(\\x1b[31m end'", "cut": "('é' * 300).encode()", "far": "b'x' + ('é' * 300).encode()"}
+    with Manager({name: {"modules": name} for name in words}) as m:
+        for name, text in words.items():
+            (m.directory / f"{name}.py").write_text(f"import os\nos.write(2, {text})\nos._exit(1)\n")
+            why = refused(m, do="build", image=name)
+            assert "ended" in why and m.show(name)["error"] in why, why
+        assert "??(?[31m end" in m.show("bytes")["error"]
+        assert "éé" in m.show("cut")["error"] and len(m.ask(do="ls")["images"]) == 3
+
+
+def test_images_that_are_gone_leave_no_files():
+    with Manager({}) as m:
+        for i in range(3):
+            m.ask(do="declare", image=f"x{i}", owner=OWNER, modules="tellme", path=str(m.directory))
+            m.ask(do="build", image=f"x{i}")
+            assert (m.directory / f"run/x{i}.log").exists()
+            m.ask(do="forget", image=f"x{i}")
+        wait_for(lambda: not list((m.directory / "run").iterdir()), PATIENCE, lambda: list((m.directory / "run").iterdir()))
+
+
+def test_a_refusal_is_told_though_it_cuts_a_word_of_the_request():
+    with Manager({"py": {}}) as m:
+        for name in "é" * 40, "x" + "é" * 40:
+            assert "ENOENT: no image" in refused(m, do="show", image=name)

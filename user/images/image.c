@@ -15,6 +15,7 @@
 #include "lib/cgroup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #define USES_MIN       2 /* a first use alone may never recur: an image would cost more than it saves */
@@ -99,6 +100,8 @@ static void on_closed(uv_handle_t *timer)
 
 void image_free(struct image *image)
 {
+	if (image->retired)
+		unlink(image->log); /* nobody shows it any more */
 	DL_DELETE(image->manager->images, image);
 	uv_close((uv_handle_t *)&image->timer, on_closed);
 }
@@ -131,6 +134,7 @@ void image_note_failure(struct image *image, const char *why)
 
 	last_words(image, words, sizeof(words));
 	snprintf(image->error, sizeof(image->error), "%.100s%s", why, words);
+	text_make_plain(image->error); /* its modules may have said anything */
 	image->backoff_ns = MIN(MAX(2 * image->backoff_ns, BACKOFF_MIN_NS), BACKOFF_MAX_NS);
 	image->retry_ns = now_ns() + image->backoff_ns;
 	log_warn("image %s: %s", image->settings->name, image->error);

@@ -82,6 +82,8 @@ static int start(struct image *image)
 	_cleanup_close_ int listener = -1, log_fd = -1;
 	int conn, fd, err;
 
+	/* where one was killed as a whole, none can be born: see place_renew() */
+	place_remove(image->manager, image->cgroup);
 	image->cgroup_fd = place_make(image->manager, image->settings, image->cgroup);
 	if (image->cgroup_fd < 0)
 		return image->cgroup_fd;

@@ -17,9 +17,11 @@
 #include "images/runtime.h"
 #include "images/spare.h"
 #include "images/spawn.h"
+#include "images/verify.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #define FORK_TIMEOUT_MS  5000
@@ -83,12 +85,22 @@ static void take(struct instance *x, struct hearth_zygote_instance *started, enu
 }
 
 /* It is unknown whether one runs. -EAGAIN: it is certain now that none does. */
-static int make_sure(const struct instance *x, int err)
+static int make_sure(struct instance *x, int err)
 {
 	if (!x->cgroup)
 		return err;
 	cgroup_kill(x->cgroup_fd); /* the one that may be in there */
-	return -EAGAIN;
+	return place_renew(x->image->manager, x->image->settings, x->cgroup, &x->cgroup_fd)
+		   ? err
+		   : -EAGAIN;
+}
+
+/* Of one that was started, what it says itself: no word of it has it started again. */
+static int word_of(int err)
+{
+	if (err == -ETIMEDOUT)
+		return 0; /* a frozen cgroup: it starts when that is thawed */
+	return err == -EAGAIN ? -ENOEXEC : err;
 }
 
 /* 0; -EAGAIN: none came of it; else the error is the instance's or unclear. */
@@ -100,9 +112,10 @@ static int from_spare(struct instance *x)
 
 	if (err == -ETIMEDOUT)
 		return make_sure(x, err);
-	if (claimed.pid)
-		take(x, &claimed, START_CLAIMED);
-	return err;
+	if (!claimed.pid)
+		return err;
+	take(x, &claimed, START_CLAIMED);
+	return word_of(err);
 }
 
 /* Likewise; -EAGAIN: start it cold. */
@@ -119,9 +132,12 @@ static int from_image(struct instance *x)
 		return make_sure(x, err);
 	if (err)
 		return -EAGAIN;
+	err = verify_instance(&forked, x->image->settings->uid, x->error);
+	if (err)
+		return make_sure(x, err);
 	err = hearth_zygote_wait_started(&forked, START_TIMEOUT_MS, x->error);
 	take(x, &forked, START_FORKED);
-	return err == -ETIMEDOUT ? 0 : err; /* a frozen cgroup: it starts when that is thawed */
+	return word_of(err);
 }
 
 static int cold(struct instance *x)
@@ -190,6 +206,7 @@ static void on_done(uv_work_t *work, int status)
 
 	(void)status;
 	m->in_flight--;
+	text_make_plain(x->error);
 	if (x->err)
 		api_fail(m, x->conn, x->err, x->error);
 	else

@@ -13,7 +13,7 @@
 #include "lib/log.h"
 #include "lib/util.h"
 
-#define SWEEP_WAIT_NS (2 * NSEC_PER_SEC) /* for what it kills; it may be stuck in the kernel */
+#define EMPTY_WAIT_NS (2 * NSEC_PER_SEC) /* for what was killed; it may be stuck in the kernel */
 #define SWEEP_MAX     4096               /* cgroups looked at; the rest waits for the next start */
 
 char *place_path(const struct manager *m, uid_t uid, const char *tail)
@@ -93,19 +93,34 @@ void place_remove(struct manager *m, const char *path)
 		*slash = '\0';
 }
 
+/* Until then what is in it cannot be removed, and the socket of an image is in use. */
+static void wait_empty(int fd, uint64_t give_up_ns)
+{
+	while (cgroup_read_populated(fd) == 1 && now_ns() < give_up_ns)
+		nanosleep(&(struct timespec){.tv_nsec = NSEC_PER_MSEC}, NULL);
+}
+
+int place_renew(struct manager *m, const struct image_settings *owner, const char *path, int *fd)
+{
+	int fresh;
+
+	wait_empty(*fd, now_ns() + EMPTY_WAIT_NS);
+	if (unlinkat(m->root_fd, path, AT_REMOVEDIR) < 0)
+		return -errno;
+	fresh = place_make(m, owner, path);
+	if (fresh < 0)
+		return fresh;
+	close(*fd);
+	*fd = fresh;
+	return 0;
+}
+
 struct sweep {
 	size_t own; /* bytes of the manager's own path */
 	uint64_t give_up_ns;
 	char *paths[SWEEP_MAX];
 	size_t n;
 };
-
-/* Until then the socket of such an image is in use. */
-static void wait_empty(int fd, uint64_t give_up_ns)
-{
-	while (cgroup_read_populated(fd) == 1 && now_ns() < give_up_ns)
-		nanosleep(&(struct timespec){.tv_nsec = NSEC_PER_MSEC}, NULL);
-}
 
 static int on_cgroup(int fd, uint64_t id, const char *path, void *arg)
 {
@@ -137,7 +152,7 @@ void place_sweep(struct manager *m)
 
 	if (sweep) {
 		sweep->own = strlen(m->settings->cgroup);
-		sweep->give_up_ns = now_ns() + SWEEP_WAIT_NS;
+		sweep->give_up_ns = now_ns() + EMPTY_WAIT_NS;
 		err = cgroup_walk(m->root_fd, m->settings->cgroup, on_cgroup, sweep);
 	}
 	if (err && err != -ENOENT)

@@ -17,6 +17,12 @@ int place_make(struct manager *m, const struct image_settings *owner, const char
  */
 int place_leaf(struct manager *m, const struct image_settings *owner, const char *path);
 
+/*
+ * What was killed is put aside for an empty one of the same path: a kernel may kill each process
+ * that is born in a cgroup after a kill of it (6.18 does). It waits; -EBUSY: it did not end.
+ */
+int place_renew(struct manager *m, const struct image_settings *owner, const char *path, int *fd);
+
 /* Remove it and those above it that are empty, up to the manager's own. A populated one stays. */
 void place_remove(struct manager *m, const char *path);
 

@@ -12,12 +12,15 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "images/closing.h"
 #include "images/place.h"
 #include "images/runtime.h"
 #include "images/spare.h"
 #include "images/spawn.h"
+#include "images/verify.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
+#include "lib/text.h"
 #include "lib/util.h"
 
 #define FORK_TIMEOUT_MS  5000
@@ -56,6 +59,7 @@ static void spare_free(struct spare *s)
 	}
 	if (s->cgroup)
 		unlinkat(s->image->manager->root_fd, s->cgroup, AT_REMOVEDIR);
+	closing_fds(s->image->manager, s->image->settings->uid, &s->process.conn, 1);
 	hearth_zygote_release(&s->process);
 	DL_DELETE(s->image->spares, s);
 	free(s->cgroup);
@@ -84,11 +88,12 @@ static void end(struct spare *s)
 
 static int fork_spare(struct spare *s)
 {
-	int conn = hearth_zygote_connect(s->image->socket, s->error);
+	int conn = hearth_zygote_connect(s->image->socket, s->error), err;
 
-	return conn < 0 ? conn
-			: hearth_zygote_spare(conn, s->cgroup_fd, FORK_TIMEOUT_MS, &s->process,
-					      s->error);
+	if (conn < 0)
+		return conn;
+	err = hearth_zygote_spare(conn, s->cgroup_fd, FORK_TIMEOUT_MS, &s->process, s->error);
+	return err ? err : verify_instance(&s->process, s->image->settings->uid, s->error);
 }
 
 static void on_worker(uv_work_t *work)
@@ -116,6 +121,7 @@ static void on_done(uv_work_t *work, int status)
 	m->in_flight--;
 	snprintf(error, sizeof(error), "%s",
 		 err == -ECONNRESET ? "ended while it loaded" : s->error);
+	text_make_plain(error);
 	s->state = READY;
 	if (err)
 		end(s);
@@ -267,10 +273,12 @@ static int claim_fork(struct spare *s, const struct hearth_zygote_request *reque
 {
 	int conn = steal_fd(&s->process.conn), err = cgroup_freeze_write(s->cgroup_fd, false);
 
-	if (!err)
-		return hearth_zygote_request(conn, request, FORK_TIMEOUT_MS, out, error);
-	close(conn);
-	return err;
+	if (err) {
+		close(conn);
+		return err;
+	}
+	err = hearth_zygote_request(conn, request, FORK_TIMEOUT_MS, out, error);
+	return err ? err : verify_instance(out, s->image->settings->uid, error);
 }
 
 int spare_claim(struct spare *s, const struct hearth_zygote_request *request,
@@ -280,8 +288,10 @@ int spare_claim(struct spare *s, const struct hearth_zygote_request *request,
 	int err = forks(s) ? claim_fork(s, request, &instance, error)
 			   : claim_program(s, request, &instance, error);
 
-	if (err == -ETIMEDOUT)
-		return err; /* it may be under way */
+	if (err == -ETIMEDOUT || err == -EBADMSG) { /* under way, maybe, but no further now */
+		syscall(SYS_pidfd_send_signal, s->process.pidfd, SIGKILL, NULL, 0);
+		return -ETIMEDOUT;
+	}
 	if (err)
 		return -EAGAIN;
 	err = hearth_zygote_wait_started(&instance, START_TIMEOUT_MS, error);
