@@ -250,16 +250,15 @@ def test_an_instance_that_hangs_holds_up_nobody():
             os.close(writer)
 
 
-def test_an_instance_nobody_waits_for_is_killed():
+def test_an_instance_nobody_waits_for_is_not_started():
     with place() as (directory, subtree), zygote.Image(directory, modules=["handlers"]) as image:
         image.ready()
         image.process.send_signal(signal.SIGSTOP)
         reader, writer = os.pipe()
         zygote.ask(image.path, ["handlers:wait"], cgroup=subtree.path / "fn", stdio=(reader, None, None)).close()
         image.process.send_signal(signal.SIGCONT)
-        wait_for(lambda: image.ready()["forks"] == 1, 5, "forked")
-        events = subtree.path / "fn/cgroup.events"
-        wait_for(lambda: "populated 0" in events.read_text(), 5, "the instance killed")
+        assert [image.ready()["forks"] for _ in range(3)] == [0, 0, 0], "its caller may have started it elsewhere"
+        assert "populated 0" in (subtree.path / "fn/cgroup.events").read_text()
         os.close(reader)
         os.close(writer)
 

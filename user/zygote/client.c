@@ -285,7 +285,10 @@ static int await_fork(int conn, int err, int64_t deadline_ms, struct hearth_zygo
 
 	while (!err && instance.pidfd < 0) {
 		err = receive_reply(conn, deadline_ms, &reply, &fd, error);
-		if (err == -ECONNRESET)
+		if (err == -ECONNRESET && instance.status > 0)
+			err = zygote_fail(error, ETIMEDOUT,
+					  "it has begun, but the image ended before it said so");
+		else if (err == -ECONNRESET)
 			zygote_fail(error, ECONNRESET, "the image ended while it was asked");
 		if (err)
 			break;

@@ -219,13 +219,22 @@ static long clone_and_leave(const struct clone_args *args, int conn, const struc
 #endif
 }
 
-/* A child that shares its parent's memory has lost it; a stale processor number would stay. */
+static struct rseq *rseq_area(void)
+{
+	return (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+}
+
+/* Else the kernel would write the parent's processor where the child's is. */
+static bool unregister_rseq(void)
+{
+	return __rseq_size && syscall(SYS_rseq, rseq_area(), sizeof(struct rseq),
+				      RSEQ_FLAG_UNREGISTER, RSEQ_SIG) == 0;
+}
+
 static void register_rseq(void)
 {
-	struct rseq *area = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
-
-	if (__rseq_size && syscall(SYS_rseq, area, sizeof(*area), 0, RSEQ_SIG) < 0)
-		area->cpu_id = (uint32_t)RSEQ_CPU_ID_REGISTRATION_FAILED;
+	if (__rseq_size && syscall(SYS_rseq, rseq_area(), sizeof(struct rseq), 0, RSEQ_SIG) < 0)
+		rseq_area()->cpu_id = (uint32_t)RSEQ_CPU_ID_REGISTRATION_FAILED;
 }
 
 int zygote_move(const struct zygote_job *job, int conn, char *error)
@@ -235,6 +244,7 @@ int zygote_move(const struct zygote_job *job, int conn, char *error)
 	sigset_t all, before;
 	int back, err = read_thread_words(&words, error);
 	struct clone_args args;
+	bool unregistered;
 	long result;
 
 	if (!err)
@@ -246,12 +256,13 @@ int zygote_move(const struct zygote_job *job, int conn, char *error)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before); /* no handler on the stack of two */
 	/* its end is to write nothing into memory that is the child's by then */
+	unregistered = unregister_rseq();
 	syscall(SYS_set_tid_address, NULL);
 	syscall(SYS_set_robust_list, NULL, words.robust_size);
 	result = clone_and_leave(&args, conn, &farewell.message);
-	if (result == 0)
+	if (result == 0 || unregistered)
 		register_rseq();
-	else
+	if (result)
 		syscall(SYS_set_tid_address, words.tid_address);
 	syscall(SYS_set_robust_list, words.robust, words.robust_size);
 	sigprocmask(SIG_SETMASK, &before, NULL);

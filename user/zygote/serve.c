@@ -169,6 +169,14 @@ static int become_spare(struct image *image, int conn, struct hearth_zygote_chil
 	_exit(HEARTH_ZYGOTE_EXIT);
 }
 
+/* Who has given up may have started it elsewhere by now. */
+static bool is_gone(int conn)
+{
+	struct pollfd poller = {.fd = conn};
+
+	return poll(&poller, 1, 0) > 0 && poller.revents & (POLLHUP | POLLERR);
+}
+
 /* 1 in the instance, 0 in the image. */
 static int serve_connection(struct image *image, int conn, struct hearth_zygote_child *out)
 {
@@ -177,9 +185,9 @@ static int serve_connection(struct image *image, int conn, struct hearth_zygote_
 	ssize_t got = zygote_receive(conn, message, sizeof(message), job.fds, &job.n_fds, error);
 	int err = got < 0 ? (int)got : 0, pidfd;
 
-	if (got == 0) {
+	if (got == 0 || is_gone(conn)) {
 		zygote_close_fds(&job);
-		return 0; /* the client went away */
+		return 0;
 	}
 	if (!err)
 		err = zygote_parse(message, (size_t)got, &job, error);
