@@ -78,7 +78,7 @@ int hearth_take_early(struct hearth_take *take)
 	if (!fn)
 		return 0;
 	word = __sync_fetch_and_or(&e->word, HEARTH_EARLY_TAKEN);
-	if (word & HEARTH_EARLY_TAKEN)
+	if ((word & HEARTH_EARLY_TAKEN) || inst->listens)
 		return 0;
 	m.begins = word & HEARTH_EARLY_MASK;
 	m.first_ns = e->first_ns;

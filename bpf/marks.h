@@ -147,9 +147,15 @@ static __always_inline void mark_unlisten(struct task_struct *leader, __u32 tgid
 	if (!mark)
 		return;
 	copy = *mark;
-	if (!mark_resolve(&copy) || copy.kind != HEARTH_MARK_INVOCATION)
-		return;
 	root = copy.root;
+	if (!mark_resolve(&copy)) {
+		/* Perhaps it is being taken right now: ended, it is not in flight as long as the
+		 * server runs. */
+		mark_drop(root, now);
+		return;
+	}
+	if (copy.kind != HEARTH_MARK_INVOCATION)
+		return;
 	bpf_map_delete_elem(&marks, &tgid);
 	if (root != tgid && bpf_map_delete_elem(&marks, &root))
 		return; /* somebody settled it before us */

@@ -302,6 +302,15 @@ def test_server_is_counted_by_its_requests(world):
     wait_for(lambda: world.function("server")["it_count"] == 2, 5, "the idle times between its requests, and no other")
 
 
+def test_server_that_listens_while_it_is_registered_is_no_invocation(world):
+    servers = [f"soon{i}" for i in range(30)]
+    for name in servers:
+        world.fork("listen", world.cgroup(name, known=False))
+    for name in servers:
+        world.wait_counts(name, 0, 0, 20)
+    world.end(signal.SIGKILL)
+
+
 class ImageMetricsWorld(ImageWorld, MetricsWorld):
     pass
 
