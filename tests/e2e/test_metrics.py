@@ -103,6 +103,16 @@ def test_idle_times_are_a_histogram(world):
     assert [v for _, v in buckets] == sorted(v for _, v in buckets)
 
 
+def test_totals_keep_what_forgotten_functions_counted():
+    with MetricsWorld({"agent": {"max_functions": 1}}) as world:
+        serve_requests(world, "first", 3)
+        world.subtree.remove("fn/first/1")
+        world.subtree.make("fn/second/1")
+        wait_for(lambda: world.function("second"), 10, "registered in the place of the first")
+        world.wait_sample(None, "hearth_function_invocations_total", function="first")
+        assert world.sample("hearth_invocations_total") == 3 and world.sample("hearth_cold_starts_total") == 1
+
+
 def test_names_from_outside_are_escaped(world):
     name = 'od"d\\n\xe4me'
     world.subtree.make(f"fn/{name}/1")

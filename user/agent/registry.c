@@ -87,6 +87,11 @@ unsigned int registry_n_instances(const struct registry *r)
 	return HASH_COUNT(r->instances);
 }
 
+const struct registry_counts *registry_forgotten(const struct registry *r)
+{
+	return &r->forgotten;
+}
+
 /* ---- slots */
 
 /* A free slot has an even generation and nobody here. */

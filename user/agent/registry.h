@@ -169,6 +169,12 @@ struct function *registry_functions(struct registry *r); /* uthash, sorted by na
 struct instance *registry_instances(struct registry *r); /* uthash */
 unsigned int registry_n_instances(const struct registry *r);
 
+/* What functions had counted that were forgotten at the cap: totals do not go back. */
+struct registry_counts {
+	uint64_t invocations, busy_spans, cold_starts, lukewarm_starts;
+};
+const struct registry_counts *registry_forgotten(const struct registry *r);
+
 /* Change a function's policy at run time; NULL: the configured one. 0 or -EINVAL with err. */
 int registry_set_policy(struct registry *r, struct function *fn, const char *spec, char *err,
 			size_t err_size);

@@ -210,6 +210,16 @@ void registry_function_done(struct function *fn)
 	free(fn);
 }
 
+static void keep_counts(struct registry *r, const struct function *fn)
+{
+	const struct hearth_function *slot = &r->maps->functions[fn->index];
+
+	r->forgotten.invocations += MAX(slot->invocations, fn->most_invocations);
+	r->forgotten.busy_spans += slot->busy_spans;
+	r->forgotten.cold_starts += slot->cold_starts;
+	r->forgotten.lukewarm_starts += slot->lukewarm_starts;
+}
+
 /* At the cap the function without instances that was used least recently goes. */
 static bool forget_one(struct registry *r)
 {
@@ -225,6 +235,7 @@ static bool forget_one(struct registry *r)
 	if (!oldest)
 		return false;
 	log_warn("max_functions reached: forgetting %s, unused for longest", oldest->name);
+	keep_counts(r, oldest);
 	function_free(r, oldest);
 	return true;
 }

@@ -15,6 +15,7 @@ struct registry {
 	struct function **by_index;
 	struct instance *instances;
 	struct instance **by_slot;
+	struct registry_counts forgotten;
 	uint32_t cursor; /* where the search for a free slot goes on */
 	bool full_told;
 };

@@ -314,7 +314,12 @@ static void view_totals(struct agent *a, struct snapshot_status *out)
 {
 	struct instance *inst, *tmp, *all = registry_instances(a->registry);
 	struct function *fn, *next, *fns = registry_functions(a->registry);
+	const struct registry_counts *gone = registry_forgotten(a->registry);
 
+	out->totals.invocations = out->totals.most_invocations = gone->invocations;
+	out->totals.busy_spans = gone->busy_spans;
+	out->totals.cold_starts = gone->cold_starts;
+	out->totals.lukewarm_starts = gone->lukewarm_starts;
 	HASH_ITER (hh, fns, fn, next) {
 		const struct hearth_function *slot = &a->maps->functions[fn->index];
 
