@@ -230,6 +230,38 @@ def test_images_that_are_gone_leave_no_files():
         wait_for(lambda: not list((m.directory / "run").iterdir()), PATIENCE, lambda: list((m.directory / "run").iterdir()))
 
 
+def test_a_log_that_grows_is_cut_to_its_end():
+    with Manager({"py": {}}) as m:
+        (m.directory / "chatty.py").write_text("import time\nfor _ in range(20):\n    print('x' * (1 << 20))\n"
+                                               "print('the end', flush=True)\ntime.sleep(3600)\n")
+        m.ask(do="build", image="py")
+        pid = m.ask(do="run", image="py", function="f", argv=[str(m.directory / "chatty.py")])["pid"]
+        log = m.directory / "run/py.log"
+        wait_for(lambda: log.stat().st_size < 1 << 20 and log.read_text().endswith("the end\n"), PATIENCE,
+                 lambda: log.stat().st_size)
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_starts_of_one_owner_wait_up_to_a_number():
+    with Manager({}) as m:
+        sleeper = m.directory / "sleeper"
+        sleeper.write_text("#!/bin/sh\n[ \"$1\" = -c ] || exec sleep 3600\n")
+        sleeper.chmod(0o755)
+        m.stop()
+        m.config.write_text(m.config.read_text() + "".join(
+            f"[image slow-{i}]\nowner = {OWNER}\nmodules = m{i}\ninterpreter = {sleeper}\nbuild = start\n" for i in range(64)))
+        m.start()
+        for i in range(1024):
+            if i % 128 == 0:
+                m.ask(do="ls")  # the manager has taken those before
+            Call(m.socket, {"do": "run", "image": "slow-0", "function": "f", "argv": ["x.py"]}).close()
+        try:
+            m.ask(do="run", image="slow-0", function="f", argv=["x.py"])
+            raise AssertionError("it waits, too")
+        except Refused as error:
+            assert "EUSERS: 1024 starts" in str(error)
+
+
 def test_a_refusal_is_told_though_it_cuts_a_word_of_the_request():
     with Manager({"py": {}}) as m:
         for name in "é" * 40, "x" + "é" * 40:

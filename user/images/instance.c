@@ -168,11 +168,12 @@ static void close_descriptors(struct instance *x)
 	}
 }
 
-static void on_worker(uv_work_t *work)
+static void start(struct instance *x)
 {
-	struct instance *x = container_of(work, struct instance, turn.work);
-	uint64_t begin = now_ns();
-
+	if (x->image->manager->ending) {
+		x->err = -ESHUTDOWN; /* its turn comes too late */
+		return;
+	}
 	x->err = x->spare ? from_spare(x) : -EAGAIN;
 	if (x->err == -EAGAIN && x->asked && x->image->settings->runtime->forks)
 		x->err = from_image(x);
@@ -181,6 +182,14 @@ static void on_worker(uv_work_t *work)
 		if (x->err)
 			snprintf(x->error, sizeof(x->error), "cold start: %s", strerror(-x->err));
 	}
+}
+
+static void on_worker(uv_work_t *work)
+{
+	struct instance *x = container_of(work, struct instance, turn.work);
+	uint64_t begin = now_ns();
+
+	start(x);
 	x->took_ns = now_ns() - begin;
 	close_descriptors(x);
 }
@@ -348,6 +357,15 @@ static int check_cgroup(int fd, uid_t asker, char *error)
 	return -EACCES;
 }
 
+static int check_turn(const struct image *image, char *error)
+{
+	if (!turns_full(image->manager, image->settings->uid))
+		return 0;
+	snprintf(error, HEARTH_ZYGOTE_ERROR, "%d starts of uid %u wait already", TURNS_WAITING,
+		 image->settings->uid);
+	return -EUSERS;
+}
+
 static int make_cgroup(struct instance *x, const char *function, char *error)
 {
 	struct manager *m = x->image->manager;
@@ -385,7 +403,7 @@ int instance_start(struct image *image, uint64_t conn, const json_t *request, ui
 		   int fds[], char *error)
 {
 	struct manager *m = image->manager;
-	int err = check(request, error);
+	int err = check(request, error) ?: check_turn(image, error);
 	struct instance *x = err ? NULL : calloc(1, sizeof(*x));
 
 	if (!x)

@@ -18,6 +18,7 @@
 #include "images/api.h"
 #include "images/image.h"
 #include "images/instance.h"
+#include "images/logs.h"
 #include "images/place.h"
 #include "images/roster.h"
 #include "images/saved.h"
@@ -184,6 +185,8 @@ static int begin(struct manager *m)
 	if (!err)
 		err = saved_begin(m);
 	if (!err)
+		err = logs_begin(m);
+	if (!err)
 		err = on_signal(m, &m->child_signal, on_child, SIGCHLD);
 	if (!err)
 		err = on_signal(m, &m->reload_signal, on_reload, SIGHUP);
@@ -215,6 +218,7 @@ static int run(struct settings *settings)
 	while (!m.ending)
 		uv_run(&m.loop, UV_RUN_DEFAULT);
 	api_close(&m);
+	logs_end(&m);
 	end_images(&m);
 	DL_FOREACH_SAFE(m.images, image, next)
 	{

@@ -90,6 +90,7 @@ struct manager {
 	unsigned int in_flight; /* being started: a child may exist that is in no list yet */
 	uint64_t serial;        /* of instances */
 	uv_signal_t child_signal, term_signal, int_signal, reload_signal;
+	uv_timer_t logs_timer;
 	uv_poll_t listener;
 	int listen_fd;
 	struct conn *conns;
@@ -98,7 +99,7 @@ struct manager {
 	struct usage_job *usage_job; /* on a worker */
 	uint64_t measure_after_ns;
 	struct saved *saved;
-	bool ending;
+	_Atomic bool ending;
 };
 
 /* Every child that ended is told to whom it belongs. */

@@ -5,12 +5,12 @@
 #include "images/turns.h"
 #include "lib/util.h"
 
-static unsigned int running_of(const struct manager *m, uid_t uid)
+static unsigned int count_of(const struct turn *list, uid_t uid)
 {
 	const struct turn *t;
 	unsigned int n = 0;
 
-	DL_FOREACH (m->turns_running, t) {
+	DL_FOREACH (list, t) {
 		n += t->uid == uid;
 	}
 	return n;
@@ -49,8 +49,13 @@ int turns_take(struct manager *m, struct turn *t, uid_t uid, uv_work_cb on_worke
 	t->uid = uid;
 	t->on_worker = on_worker;
 	t->on_done = after;
-	if (running_of(m, uid) < TURNS_SHARE)
+	if (count_of(m->turns_running, uid) < TURNS_SHARE)
 		return begin(t);
 	DL_APPEND(m->turns_waiting, t);
 	return 0;
+}
+
+bool turns_full(const struct manager *m, uid_t uid)
+{
+	return count_of(m->turns_waiting, uid) >= TURNS_WAITING;
 }
