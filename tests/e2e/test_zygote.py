@@ -217,9 +217,16 @@ def test_an_image_that_dies_while_asked_ends_every_request():
 
 
 def test_an_image_that_dies_loading_ends_who_waits_for_it():
-    with place() as (directory, _), zygote.Image(directory, modules=["no_such_module"]) as image:
-        expect_failure(errno.ECONNRESET, "", image.ready)
-        assert "No module named" in image.log.read_text()
+    with place() as (directory, _):
+        (pathlib.Path(directory) / "awaited.py").write_text(
+            "import os, time\nwhile not os.path.exists(__file__ + '.go'):\n    time.sleep(0.01)\nimport no_such_module\n")
+        with zygote.Image(directory, modules=["awaited"]) as image:
+            talk = zygote.Conversation(image.path)
+            talk.send(zygote.wire(zygote.INFO))
+            (pathlib.Path(directory) / "awaited.py.go").touch()
+            expect_failure(errno.ECONNRESET, "", talk.receive, zygote.READY)
+            talk.close()
+            assert "No module named" in image.log.read_text()
 
 
 def test_an_instance_outlives_its_image():
