@@ -5,8 +5,44 @@
  * ends it; its descendants belong to it. The entry point, trees that entered
  * from outside and handlers of a live request are not invocations. Where an
  * image manager fills the cgroup it is the other way round: who enters is one.
+ *
+ * From 7.0 on, tasks are preempted inside tracing programs, and until such a task
+ * goes on the kernel runs that program for nobody else on its CPU (it counts
+ * recursion_misses). So each program here has a second one behind it there, which
+ * does what the first was kept from. An exec and an exit are told once by their
+ * marks; for the others the first leaves a note.
  */
 #include "marks.h"
+
+struct note {
+	__u32 pid; /* of the thread it is about */
+	__u32 moved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096); /* tasks between the two programs */
+	__type(key, struct note);
+	__type(value, __u8);
+} notes SEC(".maps");
+
+const volatile bool preempted = false; /* the second programs are attached */
+
+static __always_inline void note(__u32 pid, bool moved)
+{
+	struct note n = {pid, moved};
+	__u8 value = 0;
+
+	if (preempted)
+		bpf_map_update_elem(&notes, &n, &value, BPF_ANY);
+}
+
+static __always_inline bool was_left_out(__u32 pid, bool moved)
+{
+	struct note n = {pid, moved};
+
+	return bpf_map_delete_elem(&notes, &n);
+}
 
 #define ANCESTORS 4 /* how far up a process that is moved along belongs to a claimed spare */
 
@@ -113,9 +149,7 @@ static __always_inline void enter_early(struct task_struct *leader, __u32 tgid, 
 		enter(leader, tgid, ref, now, how);
 }
 
-SEC("tp_btf/cgroup_attach_task")
-int BPF_PROG(hearth_attach_task, struct cgroup *dst, const char *path, struct task_struct *task,
-	     bool threadgroup)
+static __always_inline int attached(struct cgroup *dst, struct task_struct *task)
 {
 	struct hearth_ref *ref;
 	__u64 cgid, now;
@@ -132,6 +166,21 @@ int BPF_PROG(hearth_attach_task, struct cgroup *dst, const char *path, struct ta
 		enter_early(task->group_leader, task->tgid, cgid, now, BEGIN_FORKED);
 	}
 	return 0;
+}
+
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(hearth_attach_task, struct cgroup *dst, const char *path, struct task_struct *task,
+	     bool threadgroup)
+{
+	note(task->pid, true);
+	return attached(dst, task);
+}
+
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(hearth_attach_again, struct cgroup *dst, const char *path, struct task_struct *task,
+	     bool threadgroup)
+{
+	return was_left_out(task->pid, true) ? attached(dst, task) : 0;
 }
 
 /*
@@ -156,8 +205,7 @@ static __always_inline void fork_early(struct task_struct *parent, struct task_s
 			 mark->root);
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(hearth_fork, struct task_struct *parent, struct task_struct *child)
+static __always_inline int forked(struct task_struct *parent, struct task_struct *child)
 {
 	__u32 parent_tgid = parent->tgid, tgid = child->tgid;
 	struct hearth_ref *ref, *from;
@@ -185,8 +233,20 @@ int BPF_PROG(hearth_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(hearth_exec, struct task_struct *task, int old_pid, void *bprm)
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(hearth_fork, struct task_struct *parent, struct task_struct *child)
+{
+	note(child->pid, false);
+	return forked(parent, child);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(hearth_fork_again, struct task_struct *parent, struct task_struct *child)
+{
+	return was_left_out(child->pid, false) ? forked(parent, child) : 0;
+}
+
+static __always_inline int executed(struct task_struct *task)
 {
 	struct task_struct *leader = task->group_leader, *parent;
 	struct hearth_ref *ref = ref_of(task), *from;
@@ -223,13 +283,24 @@ int BPF_PROG(hearth_exec, struct task_struct *task, int old_pid, void *bprm)
 	return 0;
 }
 
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(hearth_exec, struct task_struct *task, int old_pid, void *bprm)
+{
+	return executed(task);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(hearth_exec_again, struct task_struct *task, int old_pid, void *bprm)
+{
+	return executed(task);
+}
+
 /*
  * Newer kernels say group_dead in a second argument; signal->live tells it on
  * all. Two threads that exit at once may both read 0: the deletion of the mark
  * is what happens once.
  */
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(hearth_exit, struct task_struct *task)
+static __always_inline int exited(struct task_struct *task)
 {
 	struct hearth_instance *inst;
 	struct hearth_mark *mark;
@@ -247,6 +318,18 @@ int BPF_PROG(hearth_exit, struct task_struct *task)
 	}
 	mark_drop(tgid, bpf_ktime_get_ns());
 	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(hearth_exit, struct task_struct *task)
+{
+	return exited(task);
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(hearth_exit_again, struct task_struct *task)
+{
+	return exited(task);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 
 #include <bpf/btf.h>
 #include <linux/btf.h>
@@ -77,6 +78,23 @@ static void add_unix_hook(struct kernel *k, const struct btf *btf, const char *n
 		bpf_program__set_autoload(prog, false);
 }
 
+/* Does this kernel (7.0 and later) preempt tasks inside tracing programs? See bpf/exec.bpf.c. */
+static bool preempts_programs(void)
+{
+	struct utsname host;
+	int major;
+
+	return !uname(&host) && sscanf(host.release, "%d.", &major) == 1 && major >= 7;
+}
+
+static void add_second_hook(struct kernel *k, const char *name, struct bpf_program *prog)
+{
+	if (k->skel->rodata->preempted)
+		add_hook(k, name, prog, false);
+	else
+		bpf_program__set_autoload(prog, false);
+}
+
 static int list_hooks(struct kernel *k, bool want_unix)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
@@ -100,6 +118,11 @@ static int list_hooks(struct kernel *k, bool want_unix)
 	add_hook(k, "sched_process_fork", s->progs.hearth_fork, false);
 	add_hook(k, "sched_process_exec", s->progs.hearth_exec, false);
 	add_hook(k, "sched_process_exit", s->progs.hearth_exit, false);
+	s->rodata->preempted = preempts_programs();
+	add_second_hook(k, "cgroup_attach_task-again", s->progs.hearth_attach_again);
+	add_second_hook(k, "sched_process_fork-again", s->progs.hearth_fork_again);
+	add_second_hook(k, "sched_process_exec-again", s->progs.hearth_exec_again);
+	add_second_hook(k, "sched_process_exit-again", s->progs.hearth_exit_again);
 	add_unix_hook(k, btf, "sk_data_ready", s->progs.hearth_data_ready, want_unix);
 	add_unix_hook(k, btf, "sock_recv_length", s->progs.hearth_recv, want_unix);
 	add_unix_hook(k, btf, "sock_send_length", s->progs.hearth_send, want_unix);
