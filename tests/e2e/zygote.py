@@ -154,7 +154,10 @@ def fork(path, argv, **request):
 
 
 class Image:
-    """A process that serves at self.path; its stderr goes to a file. Instances are children of this process."""
+    """A process that serves at self.path; its stderr goes to a file. Instances are children of this process.
+
+    first: a client's Conversation from before the process runs, which may be gone before another can begin.
+    """
 
     def __init__(self, directory, argv=None, modules=(), cgroup=None, **options):
         self.path = pathlib.Path(directory) / f"{next(_serial)}.sock"
@@ -164,6 +167,7 @@ class Image:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.listener.bind(str(self.path))
         self.listener.listen(128)
+        self.first = Conversation(self.path)
         env["HEARTH_ZYGOTE_FD"] = str(self.listener.fileno())
 
         def join():
@@ -177,7 +181,7 @@ class Image:
 
     def ready(self):
         """What READY says; Failed with the reason if it cannot serve."""
-        talk = Conversation(self.path)
+        talk, self.first = self.first or Conversation(self.path), None
         talk.send(wire(INFO))
         try:
             return talk.receive(READY)
