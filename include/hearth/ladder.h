@@ -53,8 +53,8 @@ struct hearth_rung_step {
  * on a reclaimed instance: made resident restore_s ahead, it stays frozen if it
  * may. Outside, the cheapest plan through the other allowed rungs under the idle
  * times that h has seen. With `alive`, a window that the idle time begins in is
- * left for RECLAIMED as soon as that is cheaper, unless it is endless. Returns their number, at least 1. -EINVAL if a measure
- * is no number or nothing is allowed.
+ * left for RECLAIMED as soon as that is cheaper, unless it is endless. Returns their number, at
+ * least 1. -EINVAL if a measure is no number or nothing is allowed.
  */
 int hearth_ladder_plan(const struct hearth_decision *d, const struct hearth_hist *h,
 		       const struct hearth_ladder *l,
