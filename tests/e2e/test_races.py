@@ -7,25 +7,18 @@ import time
 
 from client import Client
 from harness import SLOW, World, rows, timeout, wait_for
-from swap import swap
-from test_memory import ended, events, keep, reclaim, touch, wait_reclaimed
+from test_memory import ended, events, keep, open_paging, reclaim, touch, wait_reclaimed
 
 TIERS = "warm", "frozen", "reclaimed"
 JOBS = "freeze", "reclaim", "prewarm"
 
 
 def open_world(**functions):
-    swap()
-    return World({"policy": {"default": "none", "tiers": "warm frozen reclaimed", "debounce": "100ms",
-                             "startup_grace": "0s", "enter_hold": "100ms", "cold_cost": "1s", "cpu_threshold": 1,
-                             "outbound": "ignore"},
-                  "memory": {"swap_free_min": "0%", "pressure": "off", "swap_rate": "2G",
-                             "prewarm_rate": "2G", "prewarm_cpu": 1},
-                  "function warm*": {"policy": "always"},
-                  "function frozen*": {"tiers": "warm frozen"},
-                  "function hooked*": {"tiers": "warm frozen gone", "cold_cost": "1ms",
-                                       "on_evict": "/bin/sleep 1"},
-                  **functions})
+    return open_paging("warm frozen reclaimed", **{
+        "function warm*": {"policy": "always"},
+        "function frozen*": {"tiers": "warm frozen"},
+        "function hooked*": {"tiers": "warm frozen gone", "cold_cost": "1ms", "on_evict": "/bin/sleep 1"},
+        **functions})
 
 
 def begin(world, name, job):
