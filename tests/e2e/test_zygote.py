@@ -52,6 +52,26 @@ def alive():
     seen.append(subprocess.run(["/bin/echo", "-n", "program"], stdout=subprocess.PIPE, text=True).stdout)
     tell(seen=seen, id=threading.get_native_id() == os.getpid())
 
+def forks():
+    """A fork of an instance's own, while it has another thread and that holds a lock, knows its one thread."""
+    def work():
+        with threading._active_limbo_lock:
+            held.set()
+            let.wait()
+    held, let = threading.Event(), threading.Event()
+    thread = threading.Thread(target=work)
+    thread.start()
+    held.wait()
+    if os.fork() == 0:
+        own = threading.Thread(target=time.sleep, args=(0,))
+        own.start()
+        own.join()
+        tell(threads=[t.name for t in threading.enumerate()], other=thread.is_alive())
+        os._exit(0)
+    let.set()
+    thread.join()
+    os.wait()
+
 def uname():
     try:
         os.uname()
@@ -156,6 +176,13 @@ def test_an_instance_has_threads_signals_and_programs():
     with place() as (directory, _), zygote.Image(directory, modules=["handlers"]) as image:
         told = run(image, "alive")
         assert told["seen"] == ["signal"] + 4 * ["thread"] + ["program"] and told["id"], told
+
+
+def test_a_fork_of_an_instance_has_one_thread_and_no_lock_of_the_others():
+    with place() as (directory, subtree), zygote.Image(directory, modules=["handlers"]) as image:
+        for talk in None, zygote.ask_spare(image.path, subtree.path / "fn").talk:
+            told = run(image, "forks", talk=talk)
+            assert told["threads"] == ["MainThread"] and not told["other"], told
 
 
 def test_random_numbers_differ_between_instances():

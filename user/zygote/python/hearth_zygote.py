@@ -19,6 +19,7 @@ of its own, an id) registers a hook:
 Hash seed and address layout are those of the image, in all its instances.
 """
 import ctypes
+import functools
 import gc
 import importlib
 import os
@@ -27,8 +28,13 @@ import types
 
 ERROR_BYTES = 256
 EXIT_FAILED = 125
+# of CPython's allocator of small blocks; four times less before 3.10, where each pool then begins so
+POOL_BYTES, POOL_HEADER_BYTES = 16384, 48
+HOLES_BYTES = 1 << 18  # of each size, at most; some hundred KB altogether are usual
 SONAME = "libhearth-zygote.so.1"
 _hooks = []
+_skipped = []  # hooks of others, which have nothing to do in an instance
+_kept = []     # what serve() needs: its end in an instance would write to where its parts lie
 _numpy_words = 0, 0  # where its global generator keeps them, bytes
 _WARM = '''
 import os, sys
@@ -90,10 +96,13 @@ def serve(fd, keep_fds=()):
     ctypes.pythonapi.PyOS_BeforeFork()
     _warm(None)
     ctypes.pythonapi.PyOS_AfterFork_Parent()
+    _skip_hook_of_threading()
+    _kept.extend((options, kept, error))
     gc.collect()
+    _fill_holes()
     gc.freeze()  # a collection in an instance does not touch, and so copy, the image's pages
     while True:
-        ctypes.pythonapi.PyOS_BeforeFork()
+        _before_fork()
         result = library.hearth_zygote_serve(fd, ctypes.byref(options), ctypes.byref(child), error)
         if result == 1:
             ctypes.pythonapi.PyOS_AfterFork_Child()
@@ -117,7 +126,39 @@ def _warm(_):
     exec(compile(_WARM, "warm", "exec"), types.ModuleType("warm").__dict__)
     os.environ.update(dict(os.environ))
     _reseed_numpy()
+    _before_fork()
+
+
+def _fill_holes():
+    """What an instance allocates lies together then, and not in the gaps of pages that it has to copy for it."""
+    if os.environ.get("PYTHONMALLOC") or sys.flags.dev_mode:
+        return  # another allocator
+    allocate = ctypes.pythonapi.PyObject_Malloc
+    allocate.argtypes, allocate.restype = [ctypes.c_size_t], ctypes.c_void_p
+    for size in range(16, 513, 16):
+        for _ in range(HOLES_BYTES // size):
+            if allocate(size) % POOL_BYTES == POOL_HEADER_BYTES:
+                break  # the first of a pool that nobody has used
+
+
+def _skip_hook_of_threading():
+    """It copies 90 pages to say that the one thread of an instance is its one thread. _warm() has had it said in the
+    image. In a fork of an instance's own it says what it always says."""
+    hook = getattr(sys.modules.get("threading"), "_after_fork", None)
+    # what later versions do there is not known
+    if isinstance(hook, types.FunctionType) and not hook.__closure__ and sys.version_info < (3, 12):
+        os.register_at_fork(before=functools.partial(setattr, hook, "__code__", hook.__code__))
+        _skipped.append(hook)
+
+
+def _before_fork():
     ctypes.pythonapi.PyOS_BeforeFork()
+    for hook in _skipped:
+        hook.__code__ = _nothing.__code__
+
+
+def _nothing():
+    pass
 
 
 def _take_environment(env):
