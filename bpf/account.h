@@ -333,6 +333,12 @@ static __always_inline void probe_end(struct hearth_instance *inst)
 	}
 }
 
+/* Not HTTP/1, or not any more: where its answers end cannot be told. */
+static __always_inline bool is_loose(const struct conn *c)
+{
+	return !(c->flags & CONN_HTTP) || (c->flags & CONN_TUNNEL);
+}
+
 /* Sockets whose ends cannot be told keep the instance by idle_grace instead. */
 static __always_inline void touch_loose(struct hearth_instance *inst, __u64 now)
 {

@@ -23,6 +23,9 @@
 	 (__u64)(f) << 40 | (__u64)(g) << 48 | (__u64)(h) << 56)
 #define LOWER 0x2020202020202020ULL
 
+/* A longer body cannot be followed by 32-bit sequence numbers. */
+#define LENGTH_MAX 0x70000000
+
 enum head_flag {
 	HEAD_LENGTH = 1, /* Content-Length was there */
 	HEAD_CHUNKED = 2,
@@ -83,7 +86,7 @@ static __always_inline __s64 load_decimal(const struct __sk_buff *skb, __u32 off
 }
 
 /* A header line that may matter starts at `off`. */
-__noinline int head_line(struct __sk_buff *skb, __u32 off, struct head *head)
+__weak __noinline int head_line(struct __sk_buff *skb, __u32 off, struct head *head)
 {
 	__u64 w[2] = {};
 	__s64 value;
@@ -116,7 +119,7 @@ __noinline int head_line(struct __sk_buff *skb, __u32 off, struct head *head)
  * it and matters; with EMPTY_LINE, where the head ends; 0: nothing here. A line
  * that matters is longer than a word, so there is one at most.
  */
-__noinline int head_word(__u64 first, __u64 second, __u64 third)
+__weak __noinline int head_word(__u64 first, __u64 second, __u64 third)
 {
 	__u32 k;
 
@@ -144,7 +147,7 @@ __noinline int head_word(__u64 first, __u64 second, __u64 third)
  * Parse the head that starts at `off` of a segment with `len` bytes there.
  * head->size stays 0 if the empty line is not among them.
  */
-__noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct head *head)
+__weak __noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct head *head)
 {
 	__u32 chunk, i, at;
 	__u64 window[HEAD_WINDOW / 8 + 1];

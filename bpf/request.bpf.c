@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Requests on TCP server sockets, and activity on UDP ones. A socket counts
- * only if it carries storage inherited from a listener that an instance made,
- * so a function's outbound calls never do. A request begins with new payload
- * in, and ends where its answer ends: by HTTP/1 framing if it parses, else
- * with the first answer byte (`direction`).
+ * What comes in: requests on TCP server sockets, and activity on UDP ones. A
+ * socket counts only if it carries storage inherited from a listener that an
+ * instance made, so a function's outbound calls never do. A request begins with
+ * new payload; answer.bpf.c ends it, socket.bpf.c if its socket goes away.
  */
+#include "account.h"
 #include "http1.h"
-#include "marks.h"
 #include "segment.h"
-
-/* A longer body cannot be followed by 32-bit sequence numbers. */
-#define LENGTH_MAX 0x70000000
-
-/* ---- the request */
 
 struct request {
 	__u64 tail;  /* last bytes of a chunked body so far */
@@ -123,11 +117,6 @@ static __always_inline void begin_request(struct conn *c, struct hearth_instance
 	c->out_tail = 0;
 	c->out_framing = req->flags & CONN_HTTP ? FRAMING_UNKNOWN : FRAMING_DIRECTION;
 	conn_begin(c, inst, now, HEARTH_SRC_REQUEST, probe || (c->flags & CONN_PROBE_PEER));
-}
-
-static __always_inline bool is_loose(const struct conn *c)
-{
-	return !(c->flags & CONN_HTTP) || (c->flags & CONN_TUNNEL);
 }
 
 /* Everything about a request that its first segment tells. True: it is a probe. */
@@ -336,115 +325,7 @@ int hearth_ingress(struct __sk_buff *skb)
 	return 1;
 }
 
-/* ---- the answer */
-
-/*
- * First bytes of an answer: find its framing. Interim answers (1xx) are stepped
- * over, the final one may follow in the same segment. True: it ends at once.
- */
-static __always_inline bool answer_head(struct __sk_buff *skb, const struct segment *seg,
-					struct conn *c)
-{
-	__u32 off = seg->payload, left = seg->len;
-	struct head head;
-	__u32 status;
-	__u64 w[2];
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		__builtin_memset(&head, 0, sizeof(head));
-		if (left < 16 || bpf_skb_load_bytes(skb, off, w, sizeof(w)) ||
-		    (__u32)w[0] != ('H' | 'T' << 8 | 'T' << 16 | 'P' << 24))
-			break;
-		/* "HTTP/1.1 200 OK": the status is characters 9 to 11. */
-		status = ((w[1] >> 8 & 0xff) - '0') * 100 + ((w[1] >> 16 & 0xff) - '0') * 10 +
-			 ((w[1] >> 24 & 0xff) - '0');
-		if (status == 101) {
-			c->flags |= CONN_TUNNEL;
-			return true;
-		}
-		parse_head(skb, off, left, &head);
-		if (!head.size)
-			break;
-		off += head.size;
-		left -= head.size < left ? head.size : left;
-		if (status >= 200) {
-			if ((c->flags & CONN_HEAD) || status == 204 || status == 304)
-				return true;
-			if (head.flags & HEAD_CHUNKED) {
-				c->out_framing = FRAMING_CHUNKED;
-			} else if (!(head.flags & HEAD_LENGTH)) {
-				c->out_framing = FRAMING_CLOSE;
-			} else if (head.length < LENGTH_MAX) {
-				c->out_framing = FRAMING_LENGTH;
-				c->out_end = seg->seq + (off - seg->payload) + (__u32)head.length;
-			} else {
-				break;
-			}
-			return false;
-		}
-		if (!left)
-			return false; /* 100 Continue and nothing yet */
-	}
-	c->out_framing = FRAMING_DIRECTION;
-	return true;
-}
-
-/* Does this segment end the answer? */
-static __always_inline bool answer_ends(struct __sk_buff *skb, const struct segment *seg,
-					struct conn *c)
-{
-	if (c->out_framing == FRAMING_UNKNOWN && answer_head(skb, seg, c))
-		return true;
-	switch (c->out_framing) {
-	case FRAMING_DIRECTION:
-		return true;
-	case FRAMING_LENGTH:
-		return !after(c->out_end, seg->seq + seg->len);
-	case FRAMING_CHUNKED:
-		return last_chunk(skb, seg->payload, seg->len, &c->out_tail);
-	default:
-		return false;
-	}
-}
-
-SEC("cgroup_skb/egress")
-int hearth_egress(struct __sk_buff *skb)
-{
-	struct hearth_instance *inst;
-	struct bpf_sock *sk = skb->sk;
-	struct segment seg = {};
-	struct conn *c;
-	bool ends, late;
-
-	if (!sk)
-		return 1;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk || sk->protocol != IPPROTO_TCP || sk->state == TCP_LISTEN)
-		return 1;
-	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	if (!c)
-		return 1;
-	inst = instance_of(c->slot, c->gen);
-	if (!inst || !parse_segment(skb, &seg))
-		return 1;
-	ends = seg.flags & TCP_FIN;
-	/* out_nxt was set at the begin: a retransmission of an older answer ends nothing. */
-	if (seg.len && after(seg.seq + seg.len, c->out_nxt)) {
-		c->out_nxt = seg.seq + seg.len;
-		late = c->phase == CONN_IDLE;
-		if (!late && answer_ends(skb, &seg, c))
-			ends = true;
-		if (late || is_loose(c) || c->out_framing == FRAMING_DIRECTION ||
-		    (ends && ((c->flags & CONN_MORE) || c->in_framing == FRAMING_CHUNKED)))
-			touch_loose(inst, bpf_ktime_get_coarse_ns());
-	}
-	if (ends && c->phase != CONN_IDLE)
-		conn_end(c, inst, bpf_ktime_get_ns());
-	return 1;
-}
-
-/* ---- connections come and go */
+/* ---- a connection is there */
 
 static __always_inline bool is_probe_peer(struct bpf_sock_ops *ops, const struct conn *c)
 {
@@ -508,73 +389,6 @@ int hearth_established(struct bpf_sock_ops *ops)
 	}
 	third->port = 0;
 	return 1;
-}
-
-SEC("cgroup/sock_release")
-int hearth_sock_release(struct bpf_sock *sk)
-{
-	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	struct hearth_instance *inst;
-
-	if (!c || c->phase == CONN_IDLE)
-		return 1;
-	inst = instance_of(c->slot, c->gen);
-	if (inst)
-		conn_end(c, inst, bpf_ktime_get_ns());
-	return 1;
-}
-
-/* The instance is up; its listener is known before the first SYN. */
-static __always_inline void listening(struct sock *sk)
-{
-	struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
-	__u64 cgid = task_cgroup_id(leader), now = bpf_ktime_get_ns();
-	struct hearth_ref *ref = bpf_map_lookup_elem(&cgroups, &cgid);
-	struct hearth_instance *inst;
-	struct conn *c;
-
-	if (!ref)
-		return;
-	inst = instance_of(ref->slot, ref->gen);
-	if (!inst)
-		return;
-	inst->listens = 1;
-	mark_unlisten(leader, leader->tgid, now);
-	inst->ready = 1;
-	c = bpf_sk_storage_get(&conns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!c) {
-		count_drop(HEARTH_DROP_STORAGE);
-		return;
-	}
-	c->slot = ref->slot;
-	c->gen = ref->gen;
-}
-
-/*
- * To CLOSE without a file: reset before accept, or never accepted. A socket
- * that somebody still holds ends when it is released, for its server may still
- * be computing.
- */
-static __always_inline void closed(struct sock *sk)
-{
-	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	struct hearth_instance *inst;
-
-	if (!c || c->phase == CONN_IDLE)
-		return;
-	inst = instance_of(c->slot, c->gen);
-	if (inst)
-		conn_end(c, inst, bpf_ktime_get_ns());
-}
-
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(hearth_set_state, struct sock *sk, int oldstate, int newstate)
-{
-	if (newstate == TCP_LISTEN)
-		listening(sk);
-	else if (newstate == TCP_CLOSE && oldstate != TCP_LISTEN && !sk->sk_socket)
-		closed(sk);
-	return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
