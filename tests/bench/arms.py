@@ -8,7 +8,7 @@ import time
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tests/e2e"))
 from harness import wait_for  # noqa: E402
-from test_images import Manager  # noqa: E402
+from images import Manager  # noqa: E402
 
 PAUSE_S = 0.3  # a move into a cgroup costs nothing for some ten ms after another one
 NODE = "/usr/bin/node"

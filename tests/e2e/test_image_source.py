@@ -9,8 +9,8 @@ import subprocess
 
 import zygote
 from harness import World, rows, wait_for
+from images import Manager
 from test_agent import bpftool
-from test_images import Manager
 from test_metrics import MetricsWorld
 from test_spares import Node, node
 

@@ -8,7 +8,7 @@ import struct
 import subprocess
 
 from harness import wait_for
-from test_images import OWNER, PATIENCE, Call, Manager, Refused, as_user, refused
+from images import OWNER, PATIENCE, Call, Manager, Refused, as_user, refused
 
 OTHER = 1000
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 from harness import BUILD, wait_for
-from test_images import OWNER, PATIENCE, Manager, as_user, refused
+from images import OWNER, PATIENCE, Manager, as_user, refused
 
 LOCK = "telling==1.2.0\n"
 

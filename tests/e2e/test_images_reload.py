@@ -6,7 +6,7 @@ import signal
 import threading
 
 from harness import wait_for
-from test_images import OWNER, PATIENCE, Manager, Refused, refused
+from images import OWNER, PATIENCE, Manager, Refused, refused
 from test_images_declared import declare, images, names
 
 

@@ -14,7 +14,7 @@ import threading
 
 from client import Client
 from harness import SLOW, Skip, World, wait_for
-from test_images import Manager
+from images import Manager
 
 PATIENCE = 20 * SLOW
 

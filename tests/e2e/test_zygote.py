@@ -458,7 +458,7 @@ def test_an_instance_joins_the_namespaces_of_a_sandbox():
     sandbox = subprocess.Popen(["unshare", "--uts", "--net", "--pid", "--mount", "--fork", "--kill-child", "sleep", "60"])
     try:
         children = pathlib.Path(f"/proc/{sandbox.pid}/task/{sandbox.pid}/children")
-        pause = int(wait_for(lambda: children.read_text().strip(), 5, "the sandbox's first process"))
+        pause = int(wait_for(lambda: children.read_text().strip(), zygote.PATIENCE, "the sandbox's first process"))
         pidfd = os.pidfd_open(pause)
         with place() as (directory, _), zygote.Image(directory, modules=["handlers"]) as image:
             told = run(image, "about", pidfd=pidfd, namespaces=CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWPID)
@@ -483,12 +483,12 @@ def test_an_instance_takes_the_freezer_state_of_its_cgroup_not_of_the_image():
         image.ready()
         subtree.freeze("fn", 1)
         spare = image.fork(["handlers:status7"], cgroup=subtree.path / "fn")
-        wait_for(lambda: subtree.frozen("fn"), 5, "the spare frozen")
+        wait_for(lambda: subtree.frozen("fn"), zygote.PATIENCE, "the spare frozen")
         assert not spare.talk.early
         subtree.freeze("fn", 0)
         assert spare.started().wait() == 7
         subtree.freeze("image", 1)
-        wait_for(lambda: subtree.frozen("image"), 5, "the image frozen")
+        wait_for(lambda: subtree.frozen("image"), zygote.PATIENCE, "the image frozen")
         talk = zygote.ask(image.path, ["handlers:status7"], cgroup=subtree.path / "fn")
         talk.socket.settimeout(0.2)
         try:
@@ -507,7 +507,7 @@ def test_a_claimed_spare_is_born_in_the_functions_cgroup_like_any_fork():
         spare = zygote.ask_spare(image.path, subtree.make("spare"))
         assert (subtree.path / "spare/cgroup.procs").read_text().split() == [str(spare.pid)]
         subtree.freeze("spare", 1)
-        wait_for(lambda: subtree.frozen("spare"), 5, "the spare frozen")
+        wait_for(lambda: subtree.frozen("spare"), zygote.PATIENCE, "the spare frozen")
         subtree.freeze("spare", 0)
         told = run(image, "about", talk=spare.talk, cgroup=subtree.path / "fn", env={"A": "1"}, directory="/usr")
         assert told["pid"] == told["outer_pid"] == told["sid"] != spare.pid and told["ppid"] == os.getpid(), told
@@ -534,7 +534,7 @@ def test_a_spare_takes_the_freezer_state_of_the_functions_cgroup():
         subtree.freeze("fn", 1)
         claimed = zygote.fork(spare.talk, ["handlers:status7"], cgroup=subtree.path / "fn")
         assert spare.wait() == 0
-        wait_for(lambda: subtree.frozen("fn"), 5, "the instance frozen")
+        wait_for(lambda: subtree.frozen("fn"), zygote.PATIENCE, "the instance frozen")
         assert (subtree.path / "fn/cgroup.procs").read_text().split() == [str(claimed.pid)]
         subtree.freeze("fn", 0)
         assert claimed.started().wait() == 7
@@ -566,8 +566,8 @@ def test_the_examples_in_c_work_and_a_dead_images_socket_is_taken_over():
         path = directory / "primes"
         for _ in range(2):
             image = subprocess.Popen([BUILD / "zygote/image", path])
-            wait_for(lambda: subprocess.run([BUILD / "zygote/run", path, "prime", "1"], capture_output=True).returncode == 0, 10,
-                     "the image serves")
+            wait_for(lambda: subprocess.run([BUILD / "zygote/run", path, "prime", "1"], capture_output=True).returncode == 0,
+                     zygote.PATIENCE, "the image serves")
             argv = [BUILD / "zygote/run", "-c", subtree.path / "fn", path]
             one, two = (subprocess.run([*argv, "prime", "1000"], capture_output=True, text=True, timeout=20) for _ in "ab")
             assert one.stdout.startswith("prime 1000 is 7919;") and one.stdout != two.stdout, (one, two)

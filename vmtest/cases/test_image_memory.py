@@ -6,10 +6,10 @@ import os
 import signal
 
 from harness import cgroup2_root, wait_for
-from test_images import OWNER, Manager, Refused
+from images import OWNER, Manager, Refused
 
 MB = 1 << 20
-SHARED = 32  # what test_images' module "big" keeps
+SHARED = 32  # what images.py's module "big" keeps
 WRITES = """import sys, big
 for at in range(0, int(sys.argv[1]) << 20, 4096):
     big.x[at] = 1
