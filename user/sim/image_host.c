@@ -5,44 +5,7 @@
 #include <string.h>
 
 #include "lib/util.h"
-#include "sim/image_host.h"
-
-#define RECURS 2 /* calls of a set before its image is made: one that is used once costs more */
-
-/* In the order in which they happen at the same time. */
-enum timer_kind { FINISH, CLOSE, PAGE, PREWARM };
-
-/* From a warm call to one that loads an image and is forked from it. */
-enum start { WARM, FORK, PAGED_FORK, COLD, COLD_FORK, STARTS };
-
-/* A function or an image: its calls, and the windows of its idle time. */
-struct keeper {
-	uint32_t id; /* in the pool: images first */
-	const struct hearth_policy *policy;
-	struct lane *lane;
-	uint32_t in_flight;
-	struct hearth_decision windows; /* of the current idle time */
-	unsigned int window;            /* the next to load ahead for */
-	struct timer prewarm;
-	struct keeper *image; /* of a function; NULL: none */
-	/* Of an image: */
-	struct instance *live;
-	uint32_t children; /* instances that were forked from it */
-	bool paged, expired;
-	struct timer page;
-};
-
-struct image_host {
-	struct pool pool;
-	const struct capacity_setting *setting;
-	const struct trace_unit *info;
-	size_t nimages;
-	struct keeper **keepers; /* by id; made at the first call */
-	size_t n;
-	uint64_t count[STARTS];
-	double metered_s; /* memory up to here is in mb_s */
-	bool begun;
-};
+#include "sim/image_host_internal.h"
 
 /* An image lives as long as its last child, and may go from then on. */
 static void on_removed(void *arg, struct instance *i, double now_s)
@@ -155,107 +118,6 @@ static void meter(struct image_host *h, double now_s)
 	h->metered_s = now_s;
 }
 
-/* ---- memory */
-
-static bool make_room(struct image_host *h, double mem_mb, double now_s)
-{
-	double freed_mb;
-
-	while (!pool_fits(&h->pool, mem_mb))
-		if (!pool_evict(&h->pool, now_s, &freed_mb))
-			return false;
-	return true;
-}
-
-/* For what is called: evict for it. Ahead of calls: only what is free. */
-static bool has_room(struct image_host *h, double mem_mb, double now_s, bool called)
-{
-	return called ? make_room(h, mem_mb, now_s) : pool_fits(&h->pool, mem_mb);
-}
-
-static double start_s(const struct image_costs *c, enum start how)
-{
-	const double s[STARTS] = {0, c->fork_s, c->paged_fork_s, c->cold_s, c->cold_s + c->fork_s};
-
-	return s[how];
-}
-
-static double exec_s(const struct image_host *h, const struct keeper *k)
-{
-	return k->id < h->nimages ? 0 : h->info[k->id - h->nimages].warm_s;
-}
-
-/* An entry of the pool that saves a start of so many seconds at each call. */
-static struct instance *load(struct image_host *h, struct keeper *k, double mem_mb, double saves_s,
-			     double now_s)
-{
-	double warm_s = exec_s(h, k);
-	struct trace_unit unit = {.mem_mb = mem_mb, .warm_s = warm_s, .cold_s = warm_s + saves_s};
-
-	return pool_start(&h->pool, &unit, k->id, now_s);
-}
-
-static int load_image(struct image_host *h, struct keeper *image, double now_s)
-{
-	const struct image_costs *c = &h->setting->costs;
-
-	image->live = load(h, image, c->image_mb, c->cold_s - c->paged_fork_s, now_s);
-	if (!image->live)
-		return -ENOMEM;
-	image->live->timer.kind = CLOSE;
-	image->paged = image->expired = false;
-	h->pool.total.starts.image_loads++;
-	return timers_set(&h->pool.timers, &image->page, now_s + c->page_after_s);
-}
-
-/* An instance that is forked from its image: 1, 0 if there is no room, -ENOMEM. */
-static int fork_instance(struct image_host *h, struct keeper *f, double now_s, bool called,
-			 struct instance **out)
-{
-	const struct image_costs *c = &h->setting->costs;
-
-	f->image->children++; /* from here on, not to be evicted for its own child */
-	f->image->live->idle_s = INFINITY;
-	if (!has_room(h, c->private_mb, now_s, called)) {
-		if (!--f->image->children)
-			f->image->live->idle_s = now_s;
-		return 0;
-	}
-	*out = load(h, f, c->private_mb, f->image->paged ? c->paged_fork_s : c->fork_s, now_s);
-	if (!*out)
-		return -ENOMEM;
-	(*out)->forked = true;
-	return 1;
-}
-
-/* A new instance, and how it started; the same results. */
-static int new_instance(struct image_host *h, struct keeper *f, double now_s, bool called,
-			struct instance **out, enum start *how)
-{
-	const struct image_costs *c = &h->setting->costs;
-	struct keeper *image = f->image;
-	int rc;
-
-	*how = COLD;
-	if (image && !image->live && called && image->lane->tally.arrivals >= RECURS &&
-	    make_room(h, c->image_mb + c->private_mb, now_s)) {
-		*how = COLD_FORK;
-		rc = load_image(h, image, now_s);
-		if (rc)
-			return rc;
-		pool_touch(&h->pool, image->live, now_s);
-	}
-	if (image && image->live) {
-		if (*how == COLD)
-			*how = image->paged ? PAGED_FORK : FORK;
-		return fork_instance(h, f, now_s, called, out);
-	}
-	if (!has_room(h, c->alone_mb, now_s, called))
-		return 0;
-	*out = load(h, f, c->alone_mb, c->cold_s, now_s);
-	return *out ? 1 : -ENOMEM;
-}
-
 /* ---- windows */
 
 static bool keeps(const struct image_host *h, const struct keeper *k)
@@ -353,9 +215,9 @@ static int on_prewarm(struct image_host *h, struct keeper *k, double now_s)
 	rc = next_window(h, k);
 	if (!rc && !i) {
 		if (!image)
-			rc = new_instance(h, k, now_s, false, &i, &how);
+			rc = image_start_instance(h, k, now_s, false, &i, &how);
 		else if (pool_fits(&h->pool, h->setting->costs.image_mb))
-			rc = load_image(h, k, now_s);
+			rc = image_start_image(h, k, now_s);
 		i = image ? k->live : i;
 		h->pool.units[k->id].tally.prewarms += i != NULL;
 	}
@@ -405,7 +267,7 @@ static int run_call(struct image_host *h, struct instance *i, const struct arriv
 	double busy_s = a->busy_s > 0 ? a->busy_s : h->info[a->unit].warm_s;
 
 	pool_charge(&h->pool, i, a->t_s);
-	i->idle_s = a->t_s + start_s(&h->setting->costs, how) + busy_s;
+	i->idle_s = a->t_s + image_start_s(&h->setting->costs, how) + busy_s;
 	i->timer.kind = FINISH;
 	if (how == FORK || how == PAGED_FORK) {
 		pool_touch(&h->pool, i, a->t_s);
@@ -448,7 +310,7 @@ int image_host_arrive(struct image_host *h, const struct arrival *a)
 	h->pool.total.arrivals++;
 	h->pool.units[f->id].tally.arrivals++;
 	i = idle_instance(h, f->id, a->t_s);
-	rc = i ? 1 : new_instance(h, f, a->t_s, true, &i, &how);
+	rc = i ? 1 : image_start_instance(h, f, a->t_s, true, &i, &how);
 	if (rc < 0)
 		return rc;
 	if (rc)
@@ -457,41 +319,12 @@ int image_host_arrive(struct image_host *h, const struct arrival *a)
 	return end_call(h, f, NULL, a->t_s);
 }
 
-/* Mean and 99th percentile of all starts; there are as many values as kinds. */
-static void starts(struct image_host *h)
-{
-	enum start order[STARTS];
-	struct start_total *s = &h->pool.total.starts;
-	uint64_t all = 0, below = 0;
-
-	for (int k = 0; k < STARTS; k++) {
-		int at = k;
-
-		for (; at &&
-		       start_s(&h->setting->costs, order[at - 1]) > start_s(&h->setting->costs, k);
-		     at--)
-			order[at] = order[at - 1];
-		order[at] = k;
-		all += h->count[k];
-		s->mean_s += h->count[k] * start_s(&h->setting->costs, k);
-	}
-	if (all)
-		s->mean_s /= all;
-	for (int k = 0; k < STARTS && all; k++) {
-		below += h->count[order[k]];
-		if (100 * below >= 99 * all) {
-			s->p99_s = start_s(&h->setting->costs, order[k]);
-			return;
-		}
-	}
-}
-
 int image_host_finish(struct image_host *h, double end_s)
 {
 	int rc = advance(h, end_s);
 
 	while (h->pool.first)
 		pool_remove(&h->pool, h->pool.last, end_s);
-	starts(h);
+	image_start_totals(h);
 	return rc;
 }
