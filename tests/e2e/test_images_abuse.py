@@ -2,6 +2,7 @@
 """What one user sends to the image manager is no trouble to it, to other users, or to root."""
 import array
 import os
+import resource
 import signal
 import socket
 import struct
@@ -9,6 +10,7 @@ import subprocess
 
 from harness import wait_for
 from images import OWNER, PATIENCE, Call, Manager, Refused, as_user, refused
+from zygote import sleeps
 
 OTHER = 1000
 
@@ -124,6 +126,22 @@ def test_a_user_with_many_connections_leaves_room_for_others():
         found = os.read(reader, 1000)
         assert found == b"{True}", found
         os.wait()
+
+
+def test_a_manager_at_its_limit_of_descriptors_neither_ends_nor_spins():
+    with Manager({"py": {}}) as m:
+        limits = resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE)
+        limit = max(int(fd) for fd in os.listdir(f"/proc/{m.process.pid}/fd")) + 4
+        resource.prlimit(m.process.pid, resource.RLIMIT_NOFILE, (limit, limits[1]))
+        waiting = [connect(m) for _ in range(20)]
+        wait_for(lambda: "who connects waits" in (m.directory / "log").read_text(), PATIENCE, "told")
+        wait_for(lambda: sleeps(m.process.pid), PATIENCE, "it waits")
+        for conn in waiting:
+            conn.close()
+        assert m.show()["state"] == "none"
+        with connect(m) as conn:
+            conn.sendmsg([b'{"do":"ls","fds":["stdin"]}'], rights(*[0] * 100))
+            assert b"EMSGSIZE" in conn.recv(1000)
 
 
 def test_an_instance_that_closes_its_stdout_ends_the_pipe_of_its_caller():

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import struct
@@ -317,6 +318,23 @@ def test_clients_that_connect_and_say_nothing_give_way():
         assert image.fork(["handlers:status7"]).started().wait() == 7
         for talk in silent:
             talk.close()
+
+
+@timeout(90)
+def test_an_image_at_its_limit_of_descriptors_neither_ends_nor_spins():
+    with place() as (directory, _), zygote.Image(directory, modules=["handlers"]) as image:
+        image.ready()
+        pid = image.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = max(int(fd) for fd in os.listdir(f"/proc/{pid}/fd")) + 1
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 3, limits[1]))
+        silent = [zygote.Conversation(image.path) for _ in range(10)]
+        wait_for(lambda: zygote.sleeps(pid), zygote.PATIENCE, "it waits")
+        assert image.ready()["threads"] == 1, "those who say nothing give way"
+        for talk in silent:
+            talk.close()
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert image.fork(["handlers:status7"]).started().wait() == 7
 
 
 REFUSED = {

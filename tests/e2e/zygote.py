@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "tools"))
 from hearth_host import BUILD, REPO, SLOW  # noqa: E402
@@ -24,6 +25,15 @@ WIRE = struct.Struct("12I")
 REPLY = struct.Struct("IIiiIIQ256s")
 PATIENCE = 20 * SLOW
 _serial = itertools.count(1)
+
+
+def sleeps(pid):
+    """Does this process wait, for a while on end?"""
+    for _ in range(20):
+        if pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            return False
+        time.sleep(0.001)
+    return True
 
 
 class Failed(Exception):

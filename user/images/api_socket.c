@@ -10,6 +10,7 @@
 
 #include "images/api_internal.h"
 #include "images/closing.h"
+#include "lib/log.h"
 #include "lib/text.h"
 #include "lib/util.h"
 
@@ -18,6 +19,7 @@
 #define CONNS_SHARE 512 /* of one user but root */
 #define FDS_MAX     253 /* the kernel takes no more in a message, and drops none on its way here */
 #define BACKLOG     512
+#define REST_MS     100 /* without a descriptor for who comes */
 
 /* ---- connections */
 
@@ -126,7 +128,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	} else if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || n > API_FDS) {
 		api_fail(m, c->id, -EMSGSIZE,
 			 n > API_FDS ? "more descriptors than there are names for"
-				     : "the request is too long");
+			 : message.msg_flags & MSG_TRUNC ? "the request is too long"
+							 : "no room for the descriptors here");
 	} else {
 		c->asked = true;
 		api_take(c, text, (size_t)size, fds, n);
@@ -152,6 +155,25 @@ static bool has_room(const struct manager *m, uid_t uid)
 	return all < CONNS_MAX && (!uid || own < CONNS_SHARE);
 }
 
+static void on_connection(uv_poll_t *poll, int status, int events);
+
+static void on_rested(uv_timer_t *timer)
+{
+	struct manager *m = timer->data;
+
+	uv_poll_start(&m->listener, UV_READABLE, on_connection);
+}
+
+/* The socket stays readable: who comes waits in the backlog, and we do not ask again at once. */
+static void rest(struct manager *m, int err)
+{
+	if (!m->short_of_fds)
+		log_warn("%s: %s: who connects waits", m->settings->socket, strerror(err));
+	m->short_of_fds = true;
+	uv_poll_stop(&m->listener);
+	uv_timer_start(&m->rest_timer, on_rested, REST_MS, 0);
+}
+
 static void on_connection(uv_poll_t *poll, int status, int events)
 {
 	struct manager *m = poll->data;
@@ -161,8 +183,11 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	struct conn *c = NULL;
 
 	(void)events;
+	if (fd < 0 && status >= 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		rest(m, errno);
 	if (fd < 0)
 		return;
+	m->short_of_fds = false;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		peer.uid = (uid_t)-1;
 	else if (has_room(m, peer.uid))
@@ -209,7 +234,8 @@ int api_open(struct manager *m)
 		return err;
 	}
 	m->listen_fd = fd;
-	m->listener.data = m;
+	m->listener.data = m->rest_timer.data = m;
+	uv_timer_init(&m->loop, &m->rest_timer);
 	err = uv_poll_init(&m->loop, &m->listener, fd);
 	return err ? err : uv_poll_start(&m->listener, UV_READABLE, on_connection);
 }
@@ -217,6 +243,7 @@ int api_open(struct manager *m)
 void api_close(struct manager *m)
 {
 	uv_close((uv_handle_t *)&m->listener, NULL);
+	uv_close((uv_handle_t *)&m->rest_timer, NULL);
 	close(m->listen_fd);
 	unlink(m->settings->socket);
 }

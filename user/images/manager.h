@@ -92,6 +92,8 @@ struct manager {
 	uv_signal_t child_signal, term_signal, int_signal, reload_signal;
 	uv_timer_t logs_timer;
 	uv_poll_t listener;
+	uv_timer_t rest_timer; /* of the listener, without a descriptor for who comes */
+	bool short_of_fds;
 	int listen_fd;
 	struct conn *conns;
 	uint64_t conn_serial;

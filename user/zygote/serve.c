@@ -2,7 +2,8 @@
 /*
  * The image's loop: a connection, a request, a fork, a reply. It never waits for
  * one client or one instance: a message comes whole or not at all, and what an
- * instance has to say it says itself.
+ * instance has to say it says itself. Who comes when there is no descriptor left
+ * waits in the backlog, as when all places are taken.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@ struct image {
 	struct pollfd polls[1 + CONNS]; /* [0] listens */
 	int64_t since_ms[1 + CONNS];
 	nfds_t n;
+	bool short_of_fds;
 	uint64_t forks;
 	unsigned n_fds;
 };
@@ -62,16 +64,24 @@ static int check_peer(int conn, uid_t owner, char *error)
 	return 0;
 }
 
-/* 0: taken; else nobody waits. */
+static bool is_shortage(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM;
+}
+
+/* 0: taken; else nobody waits, or nobody can be taken now. */
 static int take_connection(struct image *image)
 {
 	char error[HEARTH_ZYGOTE_ERROR];
 	int conn = accept4(image->polls[0].fd, NULL, NULL, SOCK_CLOEXEC);
 	int err;
 
+	image->short_of_fds = conn < 0 && is_shortage(errno);
 	if (conn < 0)
-		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? -EAGAIN
-										  : -errno;
+		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ||
+			       image->short_of_fds
+			   ? -EAGAIN
+			   : -errno;
 	err = check_peer(conn, image->options->owner, error);
 	if (err) {
 		zygote_reply_failure(conn, err, 0, error);
@@ -90,7 +100,7 @@ static void make_room(struct image *image)
 	for (nfds_t i = 2; i < image->n; i++)
 		if (image->since_ms[i] < image->since_ms[oldest])
 			oldest = i;
-	if (now_ms() - image->since_ms[oldest] < PATIENCE_MS)
+	if (image->n == 1 || now_ms() - image->since_ms[oldest] < PATIENCE_MS)
 		return;
 	zygote_reply_failure(image->polls[oldest].fd, ETIMEDOUT, 0,
 			     "no request came, and others wait");
@@ -226,7 +236,7 @@ static void refuse_all(struct image *image, const char *why)
 
 static int serve_round(struct image *image, struct hearth_zygote_child *out, char *error)
 {
-	bool full = image->n == 1 + CONNS;
+	bool full = image->n == 1 + CONNS || image->short_of_fds;
 
 	image->polls[0].events = full ? 0 : POLLIN;
 	if (poll(image->polls, image->n, full ? PATIENCE_MS / 5 : -1) < 0)
