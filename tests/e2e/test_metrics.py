@@ -169,6 +169,39 @@ def test_off_and_a_port_that_is_taken():
             serve_requests(world, "works", 2)
 
 
+def test_a_reload_moves_it_and_turns_it_off_and_on():
+    with MetricsWorld() as world, contextlib.closing(socket.create_connection(("127.0.0.1", world.port))) as idle:
+        def served(port):
+            try:
+                world.port = port
+                return world.get("/healthz")[0] in (200, 503)
+            except (ConnectionError, http.client.RemoteDisconnected):
+                return False
+
+        def reload(metrics):
+            world.agent.write_config({**world.config, "agent": {**world.config["agent"], "metrics": metrics}})
+            world.agent.process.send_signal(signal.SIGHUP)
+
+        first, second = world.port, free_port()
+        reload(f"127.0.0.1:{second}")
+        wait_for(lambda: served(second) and not served(first), PATIENCE, "it has moved")
+        assert idle.recv(1) == b"", "who was connected is let go of"
+        reload(f"127.0.0.1:{second}")
+        reload("off")
+        wait_for(lambda: not served(second), PATIENCE, "it is off")
+        with socket.create_server(("127.0.0.1", second)):
+            reload(f"127.0.0.1:{second}")
+            wait_for(lambda: "there are no metrics" in world.agent.log(), PATIENCE, "told")
+        reload(f"127.0.0.1:{second}")
+        wait_for(lambda: served(second), PATIENCE, "the port is free now")
+
+
+def test_a_reload_tells_what_takes_a_restart(world):
+    world.agent.write_config({**world.config, "agent": {**world.config["agent"], "journal_size": 77, "state_interval": "7s"}})
+    world.agent.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "[agent] journal_size: these take a restart" in world.agent.log(), PATIENCE, "told")
+
+
 def test_a_slow_reader_holds_nobody_up(world):
     """More connections than there may be, none of which says a word."""
     idle = [socket.create_connection(("127.0.0.1", world.port)) for _ in range(40)]

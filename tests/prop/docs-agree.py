@@ -106,6 +106,8 @@ def check_keys():
         title = titles.get(name, f"[{name}]")
         found = re.findall(r"^\*([a-z_]+)\*$", section(man, title), re.M)
         same(found, [k["key"] for k in keys if k["section"] == name], f"hearth.conf.5 {title}")
+    fixed = re.search(r"take a restart; [^:]*:(.*?)\.\n", section(man, "DESCRIPTION"), re.S)
+    same(re.findall(r"\*(\w+)\*", fixed[1]), [k["key"] for k in keys if k["restart"]], "hearth.conf.5, what takes a restart")
     for k in keys:
         text = re.search(rf"^\*{k['key']}\*\n(.*?)(?=^\*|^# |\Z)",
                          section(man, titles.get(k["section"], f"[{k['section']}]")), re.M | re.S)

@@ -288,6 +288,30 @@ static void a_failed_reload_leaves_the_running_config_alone(void **state)
 	config_free(running);
 }
 
+static void a_reload_leaves_what_takes_a_restart_as_it_runs(void **state)
+{
+	struct config *running = load("[agent]\nsocket = /a\njournal_size = 100\nmetrics = off\n");
+	struct config *next = load("[agent]\nsocket = /b\nbpf_stats = yes\nmax_functions = 7\n"
+				   "run_dir = /c\nmetrics = 127.0.0.1:80\nmode = manage\n");
+	char names[256];
+
+	(void)state;
+	config_keep_running(next, running, names, sizeof(names));
+	assert_string_equal(names, "socket, run_dir, max_functions, bpf_stats, journal_size");
+	assert_string_equal(next->socket, "/a");
+	assert_int_equal(next->journal_size, 100);
+	assert_false(next->bpf_stats);
+	assert_int_equal(next->max_functions, 2048);
+	assert_int_equal(next->metrics.port, 80);
+	assert_int_equal(next->mode, MODE_MANAGE);
+	config_free(running);
+	running = load("[agent]\nsocket = /a\njournal_size = 100\nrun_dir = /\n");
+	config_keep_running(next, running, names, sizeof(names));
+	assert_string_equal(names, "");
+	config_free(running);
+	config_free(next);
+}
+
 /* ---- values */
 
 static void an_empty_file_observes_and_manages_nothing(void **state)
@@ -757,6 +781,7 @@ int main(void)
 	    cmocka_unit_test(long_lines_and_nul_bytes_are_refused),
 	    cmocka_unit_test(a_file_that_cannot_be_read_is_named),
 	    cmocka_unit_test(a_failed_reload_leaves_the_running_config_alone),
+	    cmocka_unit_test(a_reload_leaves_what_takes_a_restart_as_it_runs),
 	    cmocka_unit_test(an_empty_file_observes_and_manages_nothing),
 	    cmocka_unit_test(every_form_of_line_is_understood),
 	    cmocka_unit_test(long_names_and_values_are_kept_whole),

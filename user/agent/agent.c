@@ -187,12 +187,17 @@ static const struct api_ops OPS = {
 };
 
 /* Nobody is worse off without metrics: whoever else holds the port keeps it. */
-static void open_metrics(struct agent *a)
+void agent_serve_metrics(struct agent *a)
 {
+	const struct config_endpoint *at = &a->config->metrics;
 	char err[512];
 
-	if (a->config->metrics.port &&
-	    metrics_open(&a->loop, &a->config->metrics, &OPS, a, &a->metrics, err, sizeof(err)))
+	if (a->metrics && !memcmp(&a->metrics_at, at, sizeof(*at)))
+		return;
+	metrics_close(a->metrics);
+	a->metrics = NULL;
+	a->metrics_at = *at;
+	if (at->port && metrics_open(&a->loop, at, &OPS, a, &a->metrics, err, sizeof(err)))
 		log_warn("%s; there are no metrics", err);
 }
 
@@ -215,7 +220,7 @@ static int open_api(struct agent *a)
 	if (rc)
 		log_error("%s", err);
 	else
-		open_metrics(a);
+		agent_serve_metrics(a);
 	return rc;
 }
 

@@ -60,7 +60,8 @@ struct agent {
 	struct api *api;
 	struct images_view *images;
 	struct metrics *metrics; /* NULL: off */
-	struct state saved;      /* of earlier runs, functions not seen yet */
+	struct config_endpoint metrics_at;
+	struct state saved; /* of earlier runs, functions not seen yet */
 	char state_path[PATH_MAX];
 	struct state_writer *writer;
 	uint64_t state_saved_ns; /* Unix time */
@@ -87,6 +88,8 @@ int agent_run(const struct agent_options *o);
 const char *agent_mode_name(enum run_mode mode);
 int agent_load_config(struct agent *a, struct config **out);
 int agent_collect_state(struct agent *a, struct state *s);
+/* Where the configuration says, at start and after a reload. */
+void agent_serve_metrics(struct agent *a);
 
 /* ---- attach.c: the cgroup of the socket hooks */
 int attach_open(struct agent *a, int *fd);

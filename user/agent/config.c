@@ -113,6 +113,37 @@ static bool section_wants_unix(const struct fn_section *section)
 	return false;
 }
 
+/* Exchange what a key of [agent] says. False: both say the same. */
+static bool exchange(const struct config_key *k, struct config *a, struct config *b)
+{
+	void *one = (char *)a + k->offset, *other = (char *)b + k->offset;
+	bool text = k->type == &config_path || k->type == &config_string;
+	size_t size = k->type == &config_flag ? sizeof(bool)
+		      : text                  ? sizeof(char *)
+					      : sizeof(unsigned int);
+	char copy[sizeof(char *)];
+
+	if (text ? !strcmp(*(char **)one, *(char **)other) : !memcmp(one, other, size))
+		return false;
+	memcpy(copy, one, size);
+	memcpy(one, other, size);
+	memcpy(other, copy, size);
+	return true;
+}
+
+void config_keep_running(struct config *next, struct config *running, char *names, size_t size)
+{
+	size_t n, len = 0;
+	const struct config_key *keys = config_keys(&n);
+
+	*names = '\0';
+	for (size_t i = 0; i < n; i++) {
+		if (keys[i].restart && exchange(&keys[i], next, running) && len < size)
+			len += (size_t)snprintf(names + len, size - len, "%s%s", len ? ", " : "",
+						keys[i].key);
+	}
+}
+
 bool config_wants_unix(const struct config *c)
 {
 	if (c->defaults.source == SOURCE_UNIX || naming_has_source(c->naming, SOURCE_UNIX))

@@ -168,6 +168,12 @@ uint64_t config_amount_bytes(const struct config_amount *a, uint64_t whole_bytes
 /* True if any rule or section asks for AF_UNIX sources. */
 bool config_wants_unix(const struct config *c);
 
+/*
+ * Before a reload: what takes a restart is in next as it runs. The names of the keys
+ * that would have changed, separated by ", ", in names; "" for none.
+ */
+void config_keep_running(struct config *next, struct config *running, char *names, size_t size);
+
 /* NULL, or one line about a config that is valid but hardly meant so. */
 const char *config_warning(const struct config *c);
 
@@ -183,6 +189,7 @@ struct config_key {
 	const char *help;
 	const char *accepted; /* for errors and docs */
 	bool node;            /* a key of [policy] whose field is in struct config */
+	bool restart;         /* of [agent]: a reload changes nothing of it */
 	/* how the loader stores it (config_values.c) */
 	const struct config_type *type;
 	size_t offset;

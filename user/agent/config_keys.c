@@ -30,6 +30,7 @@ static const char *const rungs[] = {"warm", "frozen", "reclaimed", "gone", NULL}
 _Static_assert(ARRAY_SIZE(rungs) == HEARTH_RUNGS + 1, "a name for every rung");
 
 #define AGENT(field)  .section = "agent", .offset = offsetof(struct config, field)
+#define STARTS(field) AGENT(field), .restart = true /* used when hearthd starts */
 #define MEMORY(field) .section = "memory", .offset = offsetof(struct config, memory.field)
 #define POLICY(field) .section = "policy", .offset = offsetof(struct fn_settings, field)
 #define NODE(field)   .section = "policy", .node = true, .offset = offsetof(struct config, field)
@@ -53,9 +54,9 @@ _Static_assert(ARRAY_SIZE(rungs) == HEARTH_RUNGS + 1, "a name for every rung");
 static const struct config_key keys[] = {
 	{ AGENT(mode), .key = "mode", .fallback = "observe", CHOICE(modes, "observe or manage"),
 	  .help = "observe only tells what it would do; manage freezes and thaws" },
-	{ AGENT(socket), .key = "socket", .fallback = "/run/hearth/hearth.sock", PATH(1, 107),
+	{ STARTS(socket), .key = "socket", .fallback = "/run/hearth/hearth.sock", PATH(1, 107),
 	  .help = "the API, for hearth(1) and curl" },
-	{ AGENT(socket_group), .key = "socket_group", .fallback = "hearth",
+	{ STARTS(socket_group), .key = "socket_group", .fallback = "hearth",
 	  .type = &config_string, .accepted = "a group name", .min = 1, .max = 255,
 	  .help = "members may steer hearthd through the socket" },
 	{ AGENT(metrics), .key = "metrics", .fallback = "127.0.0.1:9465",
@@ -63,18 +64,18 @@ static const struct config_key keys[] = {
 	  .help = "/metrics for Prometheus and /healthz, over TCP and read-only" },
 	{ AGENT(images_socket), .key = "images_socket", .fallback = "/run/hearth/images.sock",
 	  PATH(0, 107), .help = "the image manager, whose images are shown; empty: there is none" },
-	{ AGENT(state_dir), .key = "state_dir", .fallback = "/var/lib/hearth",
+	{ STARTS(state_dir), .key = "state_dir", .fallback = "/var/lib/hearth",
 	  PATH(1, PATH_MAX - 1), .help = "what was learned, kept over restarts" },
-	{ AGENT(pin_dir), .key = "pin_dir", .fallback = "/sys/fs/bpf/hearth", PATH(1, PATH_MAX - 1),
+	{ STARTS(pin_dir), .key = "pin_dir", .fallback = "/sys/fs/bpf/hearth", PATH(1, PATH_MAX - 1),
 	  .help = "pinned maps: counting goes on while hearthd restarts; one hearthd per folder" },
 	{ AGENT(attach), .key = "attach", .fallback = "", PATH(0, PATH_MAX - 1),
 	  .help = "cgroup of the socket hooks; empty: common ancestor of all rules; / sees sockets made elsewhere" },
-	{ AGENT(run_dir), .key = "run_dir", .fallback = "", PATH(0, PATH_MAX - 1),
+	{ STARTS(run_dir), .key = "run_dir", .fallback = "", PATH(0, PATH_MAX - 1),
 	  .help = "shared memory of hearthd and its guard; empty: the folder of the socket" },
-	{ AGENT(max_instances), .key = "max_instances", .fallback = "8192",
+	{ STARTS(max_instances), .key = "max_instances", .fallback = "8192",
 	  NUMBER(1, HEARTH_MAX_INSTANCES, "1 to 8192"),
 	  .help = "bounds memory; instances beyond it are left alone" },
-	{ AGENT(max_functions), .key = "max_functions", .fallback = "2048",
+	{ STARTS(max_functions), .key = "max_functions", .fallback = "2048",
 	  NUMBER(1, HEARTH_MAX_FUNCTIONS, "1 to 2048"),
 	  .help = "bounds memory at about 2 KB of kernel histogram each" },
 	{ AGENT(state_interval_ns), .key = "state_interval", .fallback = "1m",
@@ -83,12 +84,12 @@ static const struct config_key keys[] = {
 	{ AGENT(freeze_timeout_ns), .key = "freeze_timeout", .fallback = "500ms",
 	  DURATION(NSEC_PER_MSEC, NSEC_PER_MIN),
 	  .help = "a freeze that is not complete by then is rolled back" },
-	{ AGENT(wake_priority), .key = "wake_priority", .fallback = "10",
+	{ STARTS(wake_priority), .key = "wake_priority", .fallback = "10",
 	  NUMBER(0, 99, "0 (off) to 99"),
 	  .help = "SCHED_FIFO priority of the wake thread: wakes stay fast on a busy host; 0 = off" },
-	{ AGENT(bpf_stats), .key = "bpf_stats", .fallback = "no", FLAG,
+	{ STARTS(bpf_stats), .key = "bpf_stats", .fallback = "no", FLAG,
 	  .help = "measure the kernel programs' run time, at about 50 ns an event" },
-	{ AGENT(journal_size), .key = "journal_size", .fallback = "4096",
+	{ STARTS(journal_size), .key = "journal_size", .fallback = "4096",
 	  NUMBER(64, 1048576, "64 to 1048576"),
 	  .help = "decisions kept in memory for explain and events" },
 

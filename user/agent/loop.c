@@ -292,11 +292,21 @@ static void on_save(uv_timer_t *timer)
 	state_done(&s);
 }
 
-/* The new config takes over as a whole, or not at all. */
+/* From now on, also if it was due otherwise. */
+static void start_save(struct agent *a)
+{
+	uint64_t ms = a->config->state_interval_ns / NSEC_PER_MSEC;
+
+	if (uv_timer_get_repeat(&a->save) != ms)
+		uv_timer_start(&a->save, on_save, ms, ms);
+}
+
+/* The new config takes over as a whole, or not at all; what takes a restart stays. */
 static void on_reload(uv_signal_t *sig, int signum)
 {
 	struct agent *a = sig->data;
 	struct config *next, *old = a->config;
+	char kept[256];
 
 	(void)signum;
 	if (agent_load_config(a, &next)) {
@@ -305,11 +315,17 @@ static void on_reload(uv_signal_t *sig, int signum)
 			      "reload failed: the running one stays");
 		return;
 	}
+	config_keep_running(next, old, kept, sizeof(kept));
+	if (*kept)
+		log_warn("%s: [agent] %s: these take a restart; the rest counts from now on",
+			 next->path, kept);
 	a->config = next;
 	attach_again(a);
 	registry_configure(a->registry, next);
 	node_configure(a);
 	images_view_configure(a->images, next->images_socket);
+	agent_serve_metrics(a);
+	start_save(a);
 	engine_replan_all(a);
 	config_free(old);
 	log_info("configuration reloaded, mode %s", agent_mode_name(next->mode));
@@ -357,7 +373,9 @@ void loop_start(struct agent *a)
 	start_timer(a, &a->memory, on_memory, MEMORY_MS);
 	start_timer(a, &a->recount, on_recount, RECOUNT_MS);
 	start_timer(a, &a->resync, on_resync, RESYNC_MS);
-	start_timer(a, &a->save, on_save, a->config->state_interval_ns / NSEC_PER_MSEC);
+	uv_timer_init(&a->loop, &a->save);
+	a->save.data = a;
+	start_save(a);
 	start_signal(a, &a->sigint, on_stop, SIGINT);
 	start_signal(a, &a->sigterm, on_stop, SIGTERM);
 	start_signal(a, &a->sighup, on_reload, SIGHUP);

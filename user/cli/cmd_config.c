@@ -40,9 +40,10 @@ static int list_keys(struct cli *cli)
 	const struct config_key *k = config_keys(&n);
 
 	for (size_t i = 0; i < n; i++) {
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:s}", "section",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s?, s:s, s:b}", "section",
 						      k[i].section, "key", k[i].key, "default",
-						      k[i].fallback, "help", k[i].help));
+						      k[i].fallback, "help", k[i].help, "restart",
+						      k[i].restart));
 		if (cli->json)
 			continue;
 		if (strcmp(section, k[i].section))
