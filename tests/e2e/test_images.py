@@ -316,6 +316,26 @@ def test_hearth_run_hands_signals_on():
         assert m.show()["running"] == 0
 
 
+def blocks(pid, signum):
+    status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+    return int(status["SigBlk"], 16) & 1 << signum - 1
+
+
+def test_a_manager_that_hangs_is_told_and_given_up():
+    with Manager({"py": {}}) as m:
+        m.process.send_signal(signal.SIGSTOP)
+        try:
+            with subprocess.Popen([BUILD / "hearth", "run", "-m", m.socket, "-i", "py", "-f", "f", m.directory / "seven.py"],
+                                  stderr=subprocess.PIPE, text=True) as run:
+                wait_for(lambda: blocks(run.pid, signal.SIGINT), PATIENCE, "signals are for the instance")
+                wait_for(lambda: run.send_signal(signal.SIGINT) or run.poll() is not None, PATIENCE, "the second ends it")
+                assert run.returncode == 125 and "given up" in run.stderr.readline()
+            listed = m.hearth("image", "ls")
+            assert listed.returncode == 1 and "hearth-images hangs" in listed.stderr, listed
+        finally:
+            m.process.send_signal(signal.SIGCONT)
+
+
 def test_hearth_image_shows_builds_and_evicts():
     with Manager({"py": {}, "broken": {"modules": "broken"}}) as m:
         assert m.hearth("image", "build", "py").returncode == 0

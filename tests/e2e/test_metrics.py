@@ -311,6 +311,22 @@ def test_image_manager_that_hangs_holds_nobody_up():
             serve_requests(world, "alive", 2)
 
 
+def test_images_of_a_manager_that_hangs_are_shown_as_old():
+    with Manager({"py": {}}) as m, MetricsWorld({"agent": {"images_socket": m.socket}}) as world:
+        def top():
+            return world.agent.cli("top", "--once").stdout
+
+        wait_for(lambda: "py " in top(), PATIENCE, top)
+        m.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_for(lambda: "images as of" in top(), PATIENCE, top)
+            assert any(line.startswith("py ") for line in top().splitlines()), "what was known last"
+            wait_for(lambda: "no answer within" in top(), PATIENCE, top)
+        finally:
+            m.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: "images as of" not in top(), PATIENCE, top)
+
+
 @contextlib.contextmanager
 def stand_in(world, reply):
     """Answers in the place of the image manager: `reply` makes an answer of a question."""

@@ -13,7 +13,7 @@
 #include "lib/clock.h"
 #include "lib/util.h"
 
-#define ASK_MS      2000                /* between two questions while somebody looks */
+#define ASK_MS      1000                /* between two questions while somebody looks */
 #define ANSWER_MS   5000                /* the manager may measure before it answers */
 #define WATCHED_NS  (30 * NSEC_PER_SEC) /* a look keeps the questions going so long */
 #define ANSWER_MAX  (512u << 10)

@@ -273,6 +273,8 @@ static int ask(struct cli *cli, const char *socket, json_t *request, json_t **an
 	status = images_ask(cli, socket, request, NULL, 0, &conn);
 	if (status)
 		return status;
+	if (strcmp(cli->argv[0], "build"))
+		images_hurry(conn);
 	status = images_answer(cli, conn, answer, NULL);
 	close(conn);
 	return status;

@@ -30,9 +30,12 @@ const struct cli_option cmd_run_options[] = {
     {0},
 };
 
+static const int handed_on[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+
 struct run {
 	const char *image, *function, *cgroup, *socket;
 	int cgroup_fd, conn, pidfd, signal_fd;
+	sigset_t early; /* came before it had started */
 };
 
 /* What is no UTF-8 cannot be sent: an environment may do without it, `all` may not (NULL). */
@@ -62,16 +65,34 @@ static json_t *request_of(const struct run *run, char *const *argv)
 			 "fds", fds);
 }
 
-static void hand_on(const struct run *run)
+/* 0; -ECANCELED: somebody asks again, and there is still nobody to hand it to. */
+static int take_signal(struct run *run)
 {
 	struct signalfd_siginfo info;
+	int number;
 
-	if (read(run->signal_fd, &info, sizeof(info)) == sizeof(info))
-		syscall(SYS_pidfd_send_signal, run->pidfd, (int)info.ssi_signo, NULL, 0);
+	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return 0;
+	number = (int)info.ssi_signo;
+	if (run->pidfd >= 0) {
+		syscall(SYS_pidfd_send_signal, run->pidfd, number, NULL, 0);
+		return 0;
+	}
+	if (sigismember(&run->early, number) && number != SIGUSR1 && number != SIGUSR2)
+		return -ECANCELED;
+	sigaddset(&run->early, number);
+	return 0;
 }
 
-/* Hand signals on until the next answer is there. */
-static int wait_end(struct cli *cli, const struct run *run)
+static void hand_on_early(const struct run *run)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(handed_on); i++)
+		if (sigismember(&run->early, handed_on[i]))
+			syscall(SYS_pidfd_send_signal, run->pidfd, handed_on[i], NULL, 0);
+}
+
+/* Take signals until the next answer is there. */
+static int wait_answer(struct cli *cli, struct run *run)
 {
 	struct pollfd polls[] = {{.fd = run->conn, .events = POLLIN},
 				 {.fd = run->signal_fd, .events = POLLIN}};
@@ -79,8 +100,8 @@ static int wait_end(struct cli *cli, const struct run *run)
 	while (!polls[0].revents) {
 		if (poll(polls, ARRAY_SIZE(polls), -1) < 0 && errno != EINTR)
 			return cli_error(cli, "poll: %s", strerror(errno));
-		if (polls[1].revents)
-			hand_on(run);
+		if (polls[1].revents && take_signal(run))
+			return cli_error(cli, "given up; hearth-images may start it all the same");
 	}
 	return CLI_OK;
 }
@@ -90,11 +111,11 @@ static int follow(struct cli *cli, struct run *run)
 	json_t *answer;
 	int status, number;
 
-	/* a signal that comes before it has started waits for somebody to be handed to */
-	if (images_answer(cli, run->conn, &answer, &run->pidfd))
+	if (wait_answer(cli, run) || images_answer(cli, run->conn, &answer, &run->pidfd))
 		return NOT_RUN;
 	json_decref(answer);
-	if (wait_end(cli, run) || images_answer(cli, run->conn, &answer, NULL))
+	hand_on_early(run);
+	if (wait_answer(cli, run) || images_answer(cli, run->conn, &answer, NULL))
 		return NOT_RUN;
 	if (json_unpack(answer, "{s:i}", "exit", &number) == 0)
 		status = number;
@@ -107,7 +128,6 @@ static int follow(struct cli *cli, struct run *run)
 
 static int start(struct cli *cli, struct run *run)
 {
-	static const int handed_on[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 	int fds[IMAGES_FDS] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, -1};
 	sigset_t passed;
 
@@ -119,6 +139,7 @@ static int start(struct cli *cli, struct run *run)
 		}
 		fds[3] = run->cgroup_fd;
 	}
+	sigemptyset(&run->early);
 	sigemptyset(&passed);
 	for (size_t i = 0; i < ARRAY_SIZE(handed_on); i++)
 		sigaddset(&passed, handed_on[i]);

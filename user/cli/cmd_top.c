@@ -9,10 +9,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/agent.h"
 #include "cli/commands.h"
 #include "cli/curses_pen.h"
+#include "cli/images_pane.h"
 #include "cli/show.h"
 #include "cli/top_view.h"
 #include "lib/clock.h"
@@ -24,6 +26,8 @@
 #define ESCAPE_MS   50   /* how long an Esc waits to be part of a key */
 #define PANEL_LINES 4000 /* instances and decisions of one function, at most */
 #define DECISIONS   40
+#define FRESH_LOOKS 10 /* FRESH_MS apart, for images that are not old */
+#define FRESH_MS    100
 /* Faster than anybody reads, and the agent has other things to do. */
 #define MIN_DELAY_NS (100 * NSEC_PER_MSEC)
 
@@ -317,10 +321,15 @@ static int run_live(struct session *s)
 	return CLI_OK;
 }
 
+/* If nobody had looked for a while, hearthd asks the image manager only now. */
 static int run_once(struct session *s)
 {
 	struct file_pen pen = pen_open(s->cli);
 
+	for (int i = 0; i < FRESH_LOOKS && images_pane_old(s->top.images); i++) {
+		nanosleep(&(struct timespec){.tv_nsec = FRESH_MS * NSEC_PER_MSEC}, NULL);
+		refresh_answers(s);
+	}
 	top_draw(&s->top, &pen.pen);
 	return CLI_OK;
 }

@@ -10,6 +10,9 @@
 #include "lib/util.h"
 
 #define ANSWER_MAX (200u << 10) /* as a message of that kind holds */
+#define PATIENCE_S 10
+
+static const char SILENT[] = "no answer within 10 s: hearth-images hangs, or is stopped";
 
 const char *images_socket(void)
 {
@@ -21,6 +24,7 @@ const char *images_socket(void)
 static int open_socket(struct cli *cli, const char *path, int *out)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval patience = {.tv_sec = PATIENCE_S};
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
@@ -29,10 +33,11 @@ static int open_socket(struct cli *cli, const char *path, int *out)
 		return cli_error(cli, "%s: the path of a socket has at most %zu bytes", path,
 				 sizeof(address.sun_path) - 1);
 	strcpy(address.sun_path, path);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		int err = errno;
 
-		cli_error(cli, "%s: %s", path, strerror(err));
+		cli_error(cli, "%s: %s", path, err == EAGAIN ? SILENT : strerror(err));
 		if (err == ENOENT || err == ECONNREFUSED)
 			cli_hint(cli, "is hearth-images running? See hearth-images(8)");
 		return CLI_FAILED;
@@ -80,6 +85,13 @@ int images_ask(struct cli *cli, const char *socket, json_t *request, const int *
 	return CLI_OK;
 }
 
+void images_hurry(int conn)
+{
+	struct timeval patience = {.tv_sec = PATIENCE_S};
+
+	setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+}
+
 int images_answer(struct cli *cli, int conn, json_t **out, int *fd)
 {
 	_cleanup_free_ char *text = malloc(ANSWER_MAX);
@@ -96,6 +108,8 @@ int images_answer(struct cli *cli, int conn, json_t **out, int *fd)
 	do {
 		n = text ? recvmsg(conn, &message, MSG_CMSG_CLOEXEC) : 0;
 	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return cli_error(cli, "%s", SILENT);
 	if (n <= 0)
 		return cli_error(cli, "hearth-images ended before it had answered");
 	struct cmsghdr *c = CMSG_FIRSTHDR(&message);
@@ -128,6 +142,7 @@ static int list_part(struct cli *cli, const char *socket, bool retired, json_t *
 
 	if (status)
 		return status;
+	images_hurry(conn);
 	status = images_answer(cli, conn, &answer, NULL);
 	close(conn);
 	if (status)

@@ -23,6 +23,9 @@ const char *images_socket(void);
 int images_ask(struct cli *cli, const char *socket, json_t *request, const int *fds, int n,
 	       int *out);
 
+/* Answers come at once, or something is wrong: wait for them for some seconds only. */
+void images_hurry(int conn);
+
 /* The next answer and the descriptor that came along (-1: none; NULL: none wanted). */
 int images_answer(struct cli *cli, int conn, json_t **out, int *fd);
 

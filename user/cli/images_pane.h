@@ -4,8 +4,12 @@
 #define HEARTH_IMAGES_PANE_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "cli/pen.h"
+
+/* Has the manager told nothing for longer than it takes to ask it? The pane says so. */
+bool images_pane_old(const json_t *images);
 
 /* Lines it takes with at most `most` of them (0: as many as it needs); 0 before an answer. */
 int images_pane_lines(const json_t *images, int most);
