@@ -95,14 +95,15 @@ class Manager:
         self.start()
 
     def start(self):
+        log = self.directory / "log"
+        size = log.stat().st_size
         self.process = subprocess.Popen([BUILD / "hearth-images", "-c", self.config], stderr=self.log)
-        wait_for(self.answers, 20, lambda: f"hearth-images answers: {(self.directory / 'log').read_text()}")
 
-    def answers(self):
-        try:
-            return self.ask(do="ls") is not None
-        except (FileNotFoundError, ConnectionRefusedError):
-            return False
+        def up():  # not by its socket: a child of one that was killed may still have the old one
+            assert self.process.poll() is None, log.read_text()
+            return b"images are declared in" in log.read_bytes()[size:]
+
+        wait_for(up, PATIENCE, lambda: f"hearth-images is up: {log.read_text()}")
 
     def call(self, descriptors=(), **request):
         self.calls.append(Call(self.socket, request, descriptors))

@@ -232,6 +232,20 @@ def test_killed_manager_leaves_instances_running_and_nothing_frozen():
                  .read_text(), 5, "the instance ended by itself")
 
 
+def test_socket_of_a_killed_manager_is_taken_over_though_a_child_has_it_open():
+    with Manager({"py": {}}) as m:
+        m.stop()
+        holds = ("import os, socket, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\ns.bind(sys.argv[1])\n"
+                 "s.listen()\nif os.fork() == 0:\n    sys.stdin.read()\n")
+        with subprocess.Popen(["/usr/bin/python3", "-c", holds, m.socket], stdin=subprocess.PIPE) as gone:
+            assert gone.wait(PATIENCE) == 0
+            m.start()
+            assert m.show()["state"] == "none"
+        second = subprocess.run([BUILD / "hearth-images", "-c", m.config], capture_output=True, text=True, timeout=PATIENCE)
+        assert second.returncode == 1 and "another hearth-images listens" in second.stderr, second
+        assert m.show()["state"] == "none"
+
+
 def test_stopped_manager_takes_its_images_along():
     with Manager({"py": {"build": "start"}}) as m:
         m.wait_state("resident")
