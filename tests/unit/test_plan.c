@@ -131,6 +131,23 @@ static void instances_beyond_the_need_have_no_windows(void **state)
 	assert_int_equal(plan_at(b, 0, 5).rung, HEARTH_FROZEN);
 }
 
+static void without_a_plan_it_stays_warm(void **state)
+{
+	struct bed *b = *state;
+	struct plan p;
+
+	b->fn.needed = 1;
+	b->fn.settings.tiers = 0;                       /* the ladder refuses */
+	for (unsigned int inst = 2; inst < 4; inst++) { /* one is surplus */
+		p = plan_at(b, inst, 100000);
+		assert_true(b->fn.n_steps < 0 && b->fn.n_surplus_steps < 0);
+		assert_int_equal(p.rung, HEARTH_WARM);
+		assert_int_equal(p.next, HEARTH_WARM);
+		assert_int_equal(p.until_ns, UINT64_MAX);
+		assert_string_equal(p.reason, "no plan can be made of what its tiers cost");
+	}
+}
+
 static void a_step_back_up_is_told_from_one_down(void **state)
 {
 	struct bed *b = *state;
@@ -190,6 +207,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(no_window_means_frozen_at_once, make_bed, drop_bed),
 	    cmocka_unit_test_setup_teardown(instances_beyond_the_need_have_no_windows, make_bed,
 					    drop_bed),
+	    cmocka_unit_test_setup_teardown(without_a_plan_it_stays_warm, make_bed, drop_bed),
 	    cmocka_unit_test_setup_teardown(a_step_back_up_is_told_from_one_down, make_bed,
 					    drop_bed),
 	    cmocka_unit_test_setup_teardown(the_dead_take_nobodys_place, make_bed, drop_bed),

@@ -160,7 +160,7 @@ static void plan_step(struct instance *inst, const struct plan *p)
 
 	if (p->until_ns == UINT64_MAX)
 		return engine_plan_next(inst, UINT64_MAX, "none",
-					p->rung == HEARTH_WARM ? "its window has no end"
+					p->rung == HEARTH_WARM ? p->reason
 					: inst->paging.going   ? "its memory is being paged out"
 							       : "thaws with its next request");
 	if (up)

@@ -23,7 +23,7 @@ unsigned int plan_rank(const struct agent *a, const struct instance *inst)
 	return rank;
 }
 
-/* Steps down the ladder from the windows, and for instances that have none. */
+/* Steps down the ladder from the windows, and for instances that have none; none on an error. */
 static void plan_steps(struct function *fn, const struct hearth_hist *hist)
 {
 	static const struct hearth_decision NO_WINDOWS;
@@ -86,12 +86,20 @@ struct plan plan_instance(struct agent *a, struct instance *inst, uint64_t idle_
 	double age_s = ns_to_s(now - MIN(idle_since_ns, now)), until_s;
 	struct plan p = {.until_ns = UINT64_MAX};
 
+	if (n <= 0) {
+		p.rung = p.next = HEARTH_WARM;
+		p.reason = "no plan can be made of what its tiers cost";
+		return p;
+	}
 	p.rung = p.next = hearth_ladder_at(steps, (size_t)n, age_s, &until_s);
 	p.reason =
 	    surplus ? "more instances than the recent peak needed" : window_text(d, age_s, p.rung);
 	p.up = leads_up(steps, n, age_s);
-	if (isinf(until_s))
+	if (isinf(until_s)) {
+		if (p.rung == HEARTH_WARM)
+			p.reason = "its window has no end";
 		return p;
+	}
 	p.until_ns = idle_since_ns + s_to_ns(until_s);
 	p.next = hearth_ladder_at(steps, (size_t)n, until_s, &until_s);
 	return p;
