@@ -317,23 +317,35 @@ class ImageMetricsWorld(ImageWorld, MetricsWorld):
 
 def test_counter_of_metrics_does_not_go_back_when_a_begin_is_taken_back():
     with ImageMetricsWorld() as world:
-        server = world.fork("listen_late", world.cgroup("late"))
+        cgroup = world.cgroup("late")
+        world.fork("until_closed", cgroup)
         world.wait_counts("late", 1, 1)
+        world.end()
+        world.wait_counts("late", 1, 0)
+        server = world.fork("listen_late", cgroup)
+        world.wait_counts("late", 2, 1)
         counters = "hearth_function_invocations_total", "hearth_invocations_total"
         for counter in counters:
-            world.wait_sample(1, counter)
+            world.wait_sample(2, counter)
+        world.wait_sample(1, "hearth_function_idle_seconds_count")
+        idle_s = world.sample("hearth_function_idle_seconds_sum")
         os.write(server.stdin, b"\n")
         port = int(server.line())
-        world.wait_counts("late", 0, 0)
+        world.wait_counts("late", 1, 0)
+        wait_for(lambda: world.function("late")["it_count"] == 0, 5, "its idle time unlearned")
         world.wait_sample(0, "hearth_inflight")
-        assert [world.sample(counter) for counter in counters] == [1, 1]
+        assert [world.sample(counter) for counter in counters] == [2, 2]
+        assert world.sample("hearth_function_idle_seconds_count") == 1
+        assert world.sample("hearth_function_idle_seconds_bucket", le="+Inf") == 1
+        assert world.sample("hearth_function_idle_seconds_sum") == idle_s > 0
         with socket.create_connection(("127.0.0.1", port), timeout=zygote.PATIENCE) as client:
-            for n in range(1, 3):
+            for n in range(2, 4):
                 client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert client.recv(4096)
                 world.wait_counts("late", n, 0)
         for counter in counters:
-            world.wait_sample(2, counter)
+            world.wait_sample(3, counter)
+        world.wait_sample(2, "hearth_function_idle_seconds_count")
 
 
 def test_never_frozen_while_it_runs_and_woken_by_a_fork():

@@ -12,8 +12,10 @@
 
 #include <cmocka.h>
 
+#include "agent/idle_shown.h"
 #include "agent/metrics_families.h"
 #include "agent/metrics_text.h"
+#include "hearth/event.h"
 #include "lib/util.h"
 
 static char *page_of(const struct snapshot_function *functions, size_t n)
@@ -79,10 +81,14 @@ static void labels_are_escaped(void **state)
 static void idle_times_are_cumulative_up_to_infinity(void **state)
 {
 	const uint32_t bins[] = {2, 0, 1, 0, 4};
-	const struct snapshot_function f = {.name = "f", .hist = {bins, 5, 7, 21, 3, 60}};
-	char *text = page_of(&f, 1);
+	const struct hearth_hist hist = {bins, 5, 7, 21, 3, 60};
+	struct idle_shown shown = {0};
+	const struct snapshot_function f = {.name = "f", .idle_shown = &shown};
+	char *text;
 
 	(void)state;
+	idle_shown_raise(&shown, &hist);
+	text = page_of(&f, 1);
 	has(text, "hearth_function_idle_seconds_bucket{function=\"f\",le=\"60\"} 2\n"
 		  "hearth_function_idle_seconds_bucket{function=\"f\",le=\"120\"} 2\n"
 		  "hearth_function_idle_seconds_bucket{function=\"f\",le=\"240\"} 3\n"
@@ -91,6 +97,43 @@ static void idle_times_are_cumulative_up_to_infinity(void **state)
 		  "hearth_function_idle_seconds_sum{function=\"f\"} 2190\n"
 		  "hearth_function_idle_seconds_count{function=\"f\"} 10\n");
 	free(text);
+}
+
+static void idle_times_taken_back_stay_counted(void **state)
+{
+	uint32_t bins[] = {1, 1};
+	struct hearth_hist hist = {.bins = bins, .nbins = 2, .oob = 1, .bin_s = 60};
+	struct idle_shown shown = {0};
+
+	(void)state;
+	idle_shown_raise(&shown, &hist);
+	bins[0]--;
+	hist.oob--;
+	idle_shown_raise(&shown, &hist);
+	assert_true(shown.within[0] == 1 && shown.within[1] == 2);
+	assert_true(shown.count == 3 && shown.sum_s == 30 + 90 + 120);
+	bins[1] += 3; /* more than before in all but the first bound */
+	idle_shown_raise(&shown, &hist);
+	assert_true(shown.within[0] == 1 && shown.within[1] == 4);
+	assert_true(shown.count == 4 && shown.sum_s == 4 * 90);
+}
+
+static void under_other_bins_idle_times_are_counted_on(void **state)
+{
+	uint32_t bins[HEARTH_BINS] = {5};
+	struct hearth_hist hist = {.bins = bins, .nbins = 2, .bin_s = 60};
+	struct idle_shown shown = {0};
+
+	(void)state;
+	idle_shown_raise(&shown, &hist);
+	bins[0] = 2;
+	hist.bin_s = 1;
+	hist.nbins = HEARTH_BINS - 1;
+	idle_shown_raise(&shown, &hist);
+	assert_int_equal(shown.n, 10);
+	assert_true(shown.bound_s[0] == 1 && shown.bound_s[9] == HEARTH_BINS - 1);
+	assert_true(shown.within[0] == 2 && shown.within[9] == 2);
+	assert_true(shown.count == 5 && shown.sum_s == 150);
 }
 
 static void instances_are_counted_by_tier(void **state)
@@ -169,6 +212,8 @@ int main(void)
 	    cmocka_unit_test(samples_of_a_family_stand_together),
 	    cmocka_unit_test(labels_are_escaped),
 	    cmocka_unit_test(idle_times_are_cumulative_up_to_infinity),
+	    cmocka_unit_test(idle_times_taken_back_stay_counted),
+	    cmocka_unit_test(under_other_bins_idle_times_are_counted_on),
 	    cmocka_unit_test(instances_are_counted_by_tier),
 	    cmocka_unit_test(functions_beyond_the_bound_are_counted),
 	    cmocka_unit_test(names_follow_their_type),

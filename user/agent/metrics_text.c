@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/idle_shown.h"
 #include "agent/metrics_families.h"
 #include "agent/metrics_text.h"
 #include "lib/util.h"
@@ -112,35 +113,22 @@ static void put_two(struct metrics_page *p, enum metrics_family family, double v
 
 /* ---- functions */
 
-/*
- * Idle times as a histogram whose bounds are bins, doubling. The kernel counts
- * bins, not seconds: the sum takes the middle of each, and the range's end for
- * what is beyond it.
- */
-static void put_idle_times(struct metrics_page *p, const struct hearth_hist *h,
+static void put_idle_times(struct metrics_page *p, const struct idle_shown *shown,
 			   const struct label *function)
 {
-	double sum = 0, count = 0, edge = 1;
 	char bound[32];
 
-	if (!h->bins)
+	if (!shown)
 		return;
-	for (uint32_t bin = 0; bin < h->nbins; bin++) {
-		count += h->bins[bin];
-		sum += h->bins[bin] * (bin + 0.5) * h->bin_s;
-		if (bin + 1 != edge && bin + 1 != h->nbins)
-			continue;
-		snprintf(bound, sizeof(bound), "%.9g", (bin + 1) * h->bin_s);
-		put(p, FUNCTION_IDLE_SECONDS, "_bucket", count,
+	for (unsigned int i = 0; i < shown->n; i++) {
+		snprintf(bound, sizeof(bound), "%.9g", shown->bound_s[i]);
+		put(p, FUNCTION_IDLE_SECONDS, "_bucket", shown->within[i],
 		    (struct label[]){*function, {"le", bound}}, 2);
-		edge *= 2;
 	}
-	count += (double)h->oob;
-	sum += (double)h->oob * h->nbins * h->bin_s;
-	put(p, FUNCTION_IDLE_SECONDS, "_bucket", count, (struct label[]){*function, {"le", "+Inf"}},
-	    2);
-	put(p, FUNCTION_IDLE_SECONDS, "_sum", sum, function, 1);
-	put(p, FUNCTION_IDLE_SECONDS, "_count", count, function, 1);
+	put(p, FUNCTION_IDLE_SECONDS, "_bucket", shown->count,
+	    (struct label[]){*function, {"le", "+Inf"}}, 2);
+	put(p, FUNCTION_IDLE_SECONDS, "_sum", shown->sum_s, function, 1);
+	put(p, FUNCTION_IDLE_SECONDS, "_count", shown->count, function, 1);
 }
 
 static void put_tiers(struct metrics_page *p, const struct snapshot_function *f,
@@ -180,7 +168,7 @@ void metrics_page_function(struct metrics_page *p, const struct snapshot_functio
 	put_two(p, FUNCTION_PREWARMS, (double)f->prewarms_early, &function, "result", "early");
 	put_two(p, FUNCTION_PREWARMS, (double)f->prewarms_wasted, &function, "result", "wasted");
 	put_tiers(p, f, &function);
-	put_idle_times(p, &f->hist, &function);
+	put_idle_times(p, f->idle_shown, &function);
 }
 
 /* ---- the node and hearthd itself */

@@ -17,6 +17,7 @@
 #include "agent/config.h"
 #include "agent/history.h"
 #include "agent/kernel.h"
+#include "agent/idle_shown.h"
 #include "agent/measure.h"
 #include "agent/naming.h"
 #include "agent/paging.h"
@@ -61,7 +62,8 @@ struct function {
 	double instance_s;      /* of instances that are gone */
 	uint64_t last_arrival_ns;
 	uint64_t most_invocations; /* that were ever shown */
-	struct hearth_gaps gaps;   /* what it teaches the prior */
+	struct idle_shown idle_shown;
+	struct hearth_gaps gaps; /* what it teaches the prior */
 	struct span_track span;
 	float wake_us[WAKE_SAMPLES];
 	uint32_t n_wake_us;

@@ -99,8 +99,9 @@ struct snapshot_function {
 	unsigned int n_windows;
 	const struct hearth_window *windows;
 	struct snapshot_next next;
-	struct hearth_hist hist; /* bins == NULL: nothing to show */
-	uint64_t unbinned;       /* idle times lost to a change of geometry */
+	struct hearth_hist hist;             /* bins == NULL: nothing to show */
+	const struct idle_shown *idle_shown; /* hist for /metrics; NULL: nothing to show */
+	uint64_t unbinned;                   /* idle times lost to a change of geometry */
 	const struct snapshot_instance *instances;
 	size_t n_instances;
 	const struct snapshot_shadow *shadows; /* the acting policy first */

@@ -247,6 +247,8 @@ static int view_function(struct agent *a, struct function *fn, api_function_fn v
 			 ? ns_to_s(now - MIN(slot->last_idle_ns, now))
 			 : NAN;
 	out.hist = history_view(slot, &a->maps->fn_controls[fn->index]);
+	idle_shown_raise(&fn->idle_shown, &out.hist);
+	out.idle_shown = &fn->idle_shown;
 	out.unbinned = slot->unbinned;
 	out.it_p50_s = idle_percentile(&out.hist, 50);
 	out.it_p99_s = idle_percentile(&out.hist, 99);
