@@ -8,41 +8,12 @@
  *
  * From 7.0 on, tasks are preempted inside tracing programs, and until such a task
  * goes on the kernel runs that program for nobody else on its CPU (it counts
- * recursion_misses). So each program here has a second one behind it there, which
- * does what the first was kept from. An exec and an exit are told once by their
- * marks; for the others the first leaves a note.
+ * recursion_misses). So programs that tasks run have a second one behind them there
+ * (`_again`, here and in the other files), which does what the first was kept from, and
+ * nothing twice: here the marks tell what has been done. The tracepoints of cgroups need
+ * none, for the kernel calls them under a spin lock with interrupts off.
  */
 #include "marks.h"
-
-struct note {
-	__u32 pid; /* of the thread it is about */
-	__u32 moved;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096); /* tasks between the two programs */
-	__type(key, struct note);
-	__type(value, __u8);
-} notes SEC(".maps");
-
-const volatile bool preempted = false; /* the second programs are attached */
-
-static __always_inline void note(__u32 pid, bool moved)
-{
-	struct note n = {pid, moved};
-	__u8 value = 0;
-
-	if (preempted)
-		bpf_map_update_elem(&notes, &n, &value, BPF_ANY);
-}
-
-static __always_inline bool was_left_out(__u32 pid, bool moved)
-{
-	struct note n = {pid, moved};
-
-	return bpf_map_delete_elem(&notes, &n);
-}
 
 #define ANCESTORS 4 /* how far up a process that is moved along belongs to a claimed spare */
 
@@ -149,7 +120,9 @@ static __always_inline void enter_early(struct task_struct *leader, __u32 tgid, 
 		enter(leader, tgid, ref, now, how);
 }
 
-static __always_inline int attached(struct cgroup *dst, struct task_struct *task)
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(hearth_attach_task, struct cgroup *dst, const char *path, struct task_struct *task,
+	     bool threadgroup)
 {
 	struct hearth_ref *ref;
 	__u64 cgid, now;
@@ -166,21 +139,6 @@ static __always_inline int attached(struct cgroup *dst, struct task_struct *task
 		enter_early(task->group_leader, task->tgid, cgid, now, BEGIN_FORKED);
 	}
 	return 0;
-}
-
-SEC("tp_btf/cgroup_attach_task")
-int BPF_PROG(hearth_attach_task, struct cgroup *dst, const char *path, struct task_struct *task,
-	     bool threadgroup)
-{
-	note(task->pid, true);
-	return attached(dst, task);
-}
-
-SEC("tp_btf/cgroup_attach_task")
-int BPF_PROG(hearth_attach_again, struct cgroup *dst, const char *path, struct task_struct *task,
-	     bool threadgroup)
-{
-	return was_left_out(task->pid, true) ? attached(dst, task) : 0;
 }
 
 /*
@@ -236,14 +194,18 @@ static __always_inline int forked(struct task_struct *parent, struct task_struct
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(hearth_fork, struct task_struct *parent, struct task_struct *child)
 {
-	note(child->pid, false);
 	return forked(parent, child);
 }
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(hearth_fork_again, struct task_struct *parent, struct task_struct *child)
 {
-	return was_left_out(child->pid, false) ? forked(parent, child) : 0;
+	__u32 tgid = child->tgid;
+	struct hearth_mark *mark = bpf_map_lookup_elem(&marks, &tgid);
+
+	if (mark && mark->start_ns == child->start_boottime)
+		return 0; /* it has not run yet: the first program made this mark */
+	return forked(parent, child);
 }
 
 static __always_inline int executed(struct task_struct *task)

@@ -63,14 +63,26 @@ static __always_inline void closed(struct sock *sk)
 		conn_end(c, inst, bpf_ktime_get_ns());
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(hearth_set_state, struct sock *sk, int oldstate, int newstate)
+static __always_inline int state_set(struct sock *sk, int oldstate, int newstate)
 {
 	if (newstate == TCP_LISTEN)
 		listening(sk);
 	else if (newstate == TCP_CLOSE && oldstate != TCP_LISTEN && !sk->sk_socket)
 		closed(sk);
 	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(hearth_set_state, struct sock *sk, int oldstate, int newstate)
+{
+	return state_set(sk, oldstate, newstate);
+}
+
+/* See exec.bpf.c. What is done to a socket that listens or is closed is done once. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(hearth_set_state_again, struct sock *sk, int oldstate, int newstate)
+{
+	return state_set(sk, oldstate, newstate);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

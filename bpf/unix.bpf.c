@@ -79,8 +79,21 @@ static __always_inline void begin(struct conn *c)
 		conn_begin(c, inst, bpf_ktime_get_ns(), HEARTH_SRC_UNIX, false);
 }
 
-SEC("tp_btf/sk_data_ready")
-int BPF_PROG(hearth_data_ready, struct sock *sk)
+/*
+ * Has the first program seen what this thread does? What it leaves in the connection for the second
+ * one (see exec.bpf.c) uses fields that are TCP's alone. Two threads at once on one socket may take
+ * it from each other: then it is done twice, which the phase makes harmless.
+ */
+static __always_inline bool seen(__u32 *by, bool again)
+{
+	__u32 pid = (__u32)bpf_get_current_pid_tgid();
+	bool before = again && *by == pid;
+
+	*by = again ? 0 : pid;
+	return before;
+}
+
+static __always_inline int data_ready(struct sock *sk, bool again)
 {
 	struct conn *c;
 
@@ -90,20 +103,24 @@ int BPF_PROG(hearth_data_ready, struct sock *sk)
 		connecting(sk, bpf_ktime_get_ns());
 		return 0;
 	}
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (c && seen(&c->in_nxt, again))
+		return 0;
 	/* The server may have read it already, and even answered: then recv saw it. */
 	if (!sk->sk_receive_queue.qlen)
 		return 0;
-	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	if (!c)
+	if (!c) {
 		c = conn_of_embryo(sk);
+		if (c)
+			seen(&c->in_nxt, again);
+	}
 	if (c)
 		begin(c);
 	return 0;
 }
 
 /* New here: a connection accepted before its first data, or data read before it was told of. */
-SEC("tp_btf/sock_recv_length")
-int BPF_PROG(hearth_recv, struct sock *sk, int ret, int flags)
+static __always_inline int received(struct sock *sk, int ret, bool again)
 {
 	struct unix_sock *u;
 	struct conn *c;
@@ -111,21 +128,18 @@ int BPF_PROG(hearth_recv, struct sock *sk, int ret, int flags)
 	if (ret <= 0 || !is_unix_stream(sk))
 		return 0;
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	if (c) {
-		begin(c);
-		return 0;
+	if (!c) {
+		u = bpf_skc_to_unix_sock(sk);
+		if (!u || !u->addr)
+			return 0; /* the client's end */
+		c = conn_of_cgroup(sk, bpf_get_current_cgroup_id());
 	}
-	u = bpf_skc_to_unix_sock(sk);
-	if (!u || !u->addr)
-		return 0; /* the client's end */
-	c = conn_of_cgroup(sk, bpf_get_current_cgroup_id());
-	if (c)
+	if (c && !seen(&c->in_end, again))
 		begin(c);
 	return 0;
 }
 
-SEC("tp_btf/sock_send_length")
-int BPF_PROG(hearth_send, struct sock *sk, int ret, int flags)
+static __always_inline int sent(struct sock *sk, int ret, bool again)
 {
 	struct hearth_instance *inst;
 	struct conn *c;
@@ -133,7 +147,7 @@ int BPF_PROG(hearth_send, struct sock *sk, int ret, int flags)
 	if (ret <= 0 || !is_unix_stream(sk))
 		return 0;
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	if (!c)
+	if (!c || seen(&c->out_nxt, again))
 		return 0;
 	inst = instance_of(c->slot, c->gen);
 	if (!inst)
@@ -142,6 +156,42 @@ int BPF_PROG(hearth_send, struct sock *sk, int ret, int flags)
 	if (c->phase != CONN_IDLE)
 		conn_end(c, inst, bpf_ktime_get_ns());
 	return 0;
+}
+
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(hearth_data_ready, struct sock *sk)
+{
+	return data_ready(sk, false);
+}
+
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(hearth_data_ready_again, struct sock *sk)
+{
+	return data_ready(sk, true);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(hearth_recv, struct sock *sk, int ret, int flags)
+{
+	return received(sk, ret, false);
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(hearth_recv_again, struct sock *sk, int ret, int flags)
+{
+	return received(sk, ret, true);
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(hearth_send, struct sock *sk, int ret, int flags)
+{
+	return sent(sk, ret, false);
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(hearth_send_again, struct sock *sk, int ret, int flags)
+{
+	return sent(sk, ret, true);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -18,6 +18,7 @@
 
 #include "common.h"
 #include "hearth.skel.h"
+#include "lib/host.h"
 #include "hearth/event.h"
 #include "lib/clock.h"
 
@@ -52,8 +53,11 @@ static struct {
 static bool wanted(const struct bpf_program *prog, const struct variant *v)
 {
 	static const char *const unix_programs[] = {"hearth_data_ready", "hearth_recv",
-						    "hearth_send"};
+						    "hearth_send",       "hearth_data_ready_again",
+						    "hearth_recv_again", "hearth_send_again"};
 
+	if (!bpf_program__autoload(prog))
+		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(unix_programs); i++)
 		if (strcmp(bpf_program__name(prog), unix_programs[i]) == 0)
 			return v->sources & HEARTH_SRC_UNIX;
@@ -114,13 +118,26 @@ static void *drain(void *arg)
 	return NULL;
 }
 
+/* The agent has these only where a first one may be kept from its work. */
+static bool is_second(const struct bpf_program *prog)
+{
+	const char *name = bpf_program__name(prog), *end = strstr(name, "_again");
+
+	return end && !end[strlen("_again")];
+}
+
 static void load(void)
 {
 	struct ring_buffer *rings;
+	struct bpf_program *prog;
 	pthread_t thread;
 
-	fx.skel = hearth_bpf__open_and_load();
+	fx.skel = hearth_bpf__open();
 	if (!fx.skel)
+		die("cannot open the hooks: %s", strerror(errno));
+	bpf_object__for_each_program(prog, fx.skel->obj)
+	    bpf_program__set_autoload(prog, !is_second(prog) || host_preempts_programs());
+	if (hearth_bpf__load(fx.skel))
 		die("cannot load the hooks: %s", strerror(errno));
 	rings = ring_buffer__new(bpf_map__fd(fx.skel->maps.events), ignore_event, NULL, NULL);
 	if (!rings || pthread_create(&thread, NULL, drain, rings) != 0)
@@ -341,6 +358,8 @@ static struct usage usage_of(const struct bpf_program *prog)
 	struct bpf_prog_info info = {0};
 	uint32_t len = sizeof(info);
 
+	if (!bpf_program__autoload(prog))
+		return (struct usage){0};
 	if (bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len) < 0)
 		die("no statistics of %s", bpf_program__name(prog));
 	return (struct usage){info.run_time_ns, info.run_cnt};

@@ -219,7 +219,7 @@ the most expensive kind. The run is void unless the hooks counted exactly the re
 {ratio}
 Nanoseconds per run of a program, from `bpf_stats`, which itself adds some 50 ns to each. In all columns
 there are requests on one connection, new connections, fork+exec and freezes. The second programs of Linux
-7.0 and later (`_again`, bpf/exec.bpf.c) are measured on every kernel; hearthd attaches them only there. The ratios
+7.0 and later (`_again`, bpf/exec.bpf.c) are attached and measured only there, as hearthd does. The ratios
 above move by 0.03 from day to day on one machine: compare two builds in one hour.
 
 {program}"""),

@@ -458,6 +458,18 @@ def test_another_layout_of_the_pinned_maps_is_told_and_rebuilt():
         server.end()
 
 
+def test_pinned_links_that_this_build_does_not_have_are_removed():
+    """An earlier build's hook, left attached, would count on its own."""
+    with World(quick()) as world:
+        links = world.agent.pins / "links"
+        before = sorted(p.name for p in links.iterdir())
+        world.agent.stop()
+        (links / "sched_process_exec").rename(links / "of_another_build")
+        world.agent.start()
+        assert sorted(p.name for p in links.iterdir()) == before
+        assert all(hook["attached"] for hook in world.status()["hooks"] if not hook.get("why_not"))
+
+
 def test_ready_is_told_to_the_service_manager():
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         path = f"{directory}/notify"

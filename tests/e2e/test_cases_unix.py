@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The request matrix on AF_UNIX, with its limits."""
+import subprocess
+
 import cases
-from harness import World, rows
+from harness import SLOW, World, rows
 
 
 def open_world():
@@ -27,3 +29,26 @@ assert s.recv(100).startswith(b"HTTP/1.1 200")
         assert inside.wait(10) == 0
         c.done(2)
         world.wait_counts("caller-unix", 0, 0)
+
+
+CLIENT = """
+import socket, sys
+path, connections, requests = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for _ in range(connections):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(60)
+        s.connect(path)
+        for _ in range(requests):
+            s.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
+            assert s.recv(100).startswith(b"HTTP/1.1 200")
+"""
+
+
+# Where tasks are preempted inside tracing programs, the kernel skips them for others.
+def test_many_clients_at_once_are_counted_one_by_one(world):
+    clients, connections, requests = 8, 25, 4
+    with cases.Case(world, "many", "unix") as c:
+        argv = ["/usr/bin/python3", "-c", CLIENT, c.server.unix, str(connections), str(requests)]
+        crowd = [subprocess.Popen(argv) for _ in range(clients)]
+        assert [client.wait(50 * SLOW) for client in crowd] == [0] * clients
+        c.done(clients * connections * requests)

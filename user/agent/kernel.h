@@ -104,7 +104,7 @@ struct kernel_hook {
 	uint64_t run_count;
 	uint64_t run_time_ns;
 };
-#define KERNEL_HOOKS 20
+#define KERNEL_HOOKS 24
 size_t kernel_hooks(struct kernel *k, struct kernel_hook out[KERNEL_HOOKS]);
 
 void kernel_drops(struct kernel *k, uint64_t out[HEARTH_DROP_REASONS]);

@@ -111,6 +111,21 @@ void kernel_pins_remove(const char *pin_dir)
 	unpin_folder(fd, ".");
 }
 
+void kernel_pins_keep_links(const struct kernel *k,
+			    bool (*wanted)(const struct kernel *k, const char *name))
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	char path[PATH_MAX];
+	struct dirent *e;
+
+	d = kernel_pin_path(k, "", "links", path) ? NULL : opendir(path);
+	if (!d)
+		return;
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.' && !wanted(k, e->d_name))
+			unlinkat(dirfd(d), e->d_name, 0);
+}
+
 int kernel_uninstall(const char *pin_dir)
 {
 	_cleanup_close_ int fd = open(pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
