@@ -227,6 +227,7 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		return 2;
 	agent.options = (struct guard_options){.run_dir = argv[1], .priority = atoi(argv[2])};
+	agent.muted = argc > 3;
 	rc = cgroup_root_open("/proc", &agent.cgroot_fd, mount, sizeof(mount));
 	if (rc == 0)
 		rc = guard_table_create(argv[1], SLOTS, agent.cgroot_fd, &agent.table);

@@ -103,8 +103,8 @@ class Cgroup:
 
 
 class Agent:
-    def __init__(self, run_dir, priority=10, cgroup=None):
-        argv = [AGENT, run_dir, str(priority)]
+    def __init__(self, run_dir, priority=10, cgroup=None, muted=False):
+        argv = [AGENT, run_dir, str(priority), *(["muted"] if muted else [])]
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
                      stderr=None if VERBOSE else subprocess.DEVNULL)
         self.process = cgroup.run(*argv, **pipes) if cgroup else subprocess.Popen(argv, **pipes)
@@ -113,7 +113,8 @@ class Agent:
         if not first.isdigit():
             raise AssertionError(f"agent did not start: {first}")
         self.guard = int(first)
-        self.wait_watching()
+        if not muted:
+            self.wait_watching()
 
     def line(self):
         if not select.select([self.process.stdout], [], [], DEADLINE_S)[0]:
@@ -251,6 +252,15 @@ class GuardTest(unittest.TestCase):
         wait_for(lambda: agent.ask(f"freeze {cgroups[0].rel}") == "frozen" and
                  not time.sleep(0.5) and cgroups[0].frozen(), "frozen again")
 
+    def test_nothing_is_frozen_before_the_first_beat(self):
+        agent, cgroup = self.agent(muted=True), self.cgroup("fn")
+        wait_for(lambda: self.head(48), "the guard's first poll")
+        self.assertEqual(agent.ask("health"), "starting")
+        self.assertEqual(agent.ask(f"freeze {cgroup.rel}"), "unguarded")
+        agent.ask("mute 0")
+        agent.wait_watching()
+        self.assertEqual(agent.ask(f"freeze {cgroup.rel}"), "frozen")
+
     def test_stopped_between_intent_and_write_is_caught(self):
         agent, cgroup = self.agent(), self.cgroup("fn")
         self.assertEqual(agent.ask(f"intend {cgroup.rel}"), "ok")
@@ -264,8 +274,12 @@ class GuardTest(unittest.TestCase):
         self.all_free([cgroup], "late write of 1")
 
     def epoch(self):
+        return self.head(56)
+
+    def head(self, offset):
+        """A word of the table's head (guard_layout.h)."""
         with open(f"{self.run_dir}/guard.table", "rb") as f:
-            return int.from_bytes(f.read(128)[56:64], sys.byteorder)
+            return int.from_bytes(f.read(128)[offset:offset + 8], sys.byteorder)
 
     def test_both_killed_at_once_is_undone_by_thaw(self):
         agent, foreign = self.agent(), self.foreign()

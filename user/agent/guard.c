@@ -98,8 +98,9 @@ enum guard_health guard_alive(const struct guard_table *t, pid_t pid, int pidfd)
 		waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
 		return GUARD_DEAD;
 	}
+	/* Silence is told from a first beat on. */
 	if (guard_process_pid(guard_table_guard(t)) != pid ||
-	    now_ns() - guard_table_seen_ns(t) > STUCK_NS)
+	    now_ns() - guard_table_seen_ns(t) > STUCK_NS || !guard_table_heartbeat(t))
 		return GUARD_STARTING;
 	return GUARD_WATCHING;
 }

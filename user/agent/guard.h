@@ -30,7 +30,7 @@ int guard_spawn(const struct guard_options *o, pid_t *pid, int *pidfd);
 
 enum guard_health {
 	GUARD_DEAD,     /* exited (and reaped): close the pidfd, spawn another, freeze nothing */
-	GUARD_STARTING, /* not in place yet, or stuck: freeze nothing */
+	GUARD_STARTING, /* not in place yet, stuck, or has not heard us: freeze nothing */
 	GUARD_WATCHING,
 };
 
