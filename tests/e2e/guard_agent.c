@@ -19,7 +19,7 @@
 #include "lib/util.h"
 
 #define SLOTS   1024
-#define BEAT_NS (100 * NSEC_PER_MSEC)
+#define BEAT_NS (200 * NSEC_PER_MSEC)
 
 static struct {
 	struct guard_options options;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The guard process and hearthd's side of it. The guard polls hearthd ten times
+ * The guard process and hearthd's side of it. The guard polls hearthd five times
  * a second and sleeps otherwise; what it needs at a fire is opened and locked in
  * memory before it reports for duty. It measures its own lateness: on a machine
  * so starved that the guard itself is late, silence of hearthd proves nothing.
@@ -28,12 +28,13 @@
 #include "lib/proc.h"
 #include "lib/util.h"
 
-#define POLL_NS        (100 * NSEC_PER_MSEC)
+#define POLL_NS        (200 * NSEC_PER_MSEC)
 #define LATE_NS        (50 * NSEC_PER_MSEC) /* a poll later than this proves nothing */
 #define LOCK_POLL_NS   (20 * NSEC_PER_MSEC) /* while a predecessor's guard finishes */
-#define SILENT_POLLS   5            /* a beat may be 0.4 s late, and a hang is undone within 1 s */
+#define SILENT_POLLS   3            /* a beat may be 0.4 s late, and a hang is undone within 1 s */
 #define STUCK_NS       NSEC_PER_SEC /* a guard that has not polled for so long is not on watch */
-#define LAST_EFFORT_NS (30 * NSEC_PER_SEC) /* how long to retry after hearthd's death */
+#define LAST_EFFORT_NS (30 * NSEC_PER_SEC)  /* how long to retry after hearthd's death ... */
+#define RETRY_NS       (50 * NSEC_PER_MSEC) /* ... and how often */
 #define CGROUP_NAME    64
 
 extern char **environ;
@@ -349,7 +350,7 @@ static void keep_watch(struct watch *w)
 static void last_effort(struct watch *w)
 {
 	uint64_t deadline = now_ns() + LAST_EFFORT_NS;
-	const struct timespec nap = {.tv_nsec = POLL_NS / 2};
+	const struct timespec nap = {.tv_nsec = RETRY_NS};
 	struct guard_thaw result;
 	bool first = true;
 

@@ -61,7 +61,7 @@ void guard_table_clear(struct guard_table *t, uint32_t slot);
 /* False once a thaw claimed what was confirmed. */
 bool guard_table_held(const struct guard_table *t, uint32_t slot, uint64_t cgid);
 
-/* The wake thread's sign of life, every 100 ms; watched from the first one on. */
+/* The wake thread's sign of life, every 200 ms; watched from the first one on. */
 void guard_table_beat(struct guard_table *t);
 uint64_t guard_table_epoch(const struct guard_table *t);
 

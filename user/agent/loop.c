@@ -14,7 +14,8 @@
 #include "lib/log.h"
 #include "lib/util.h"
 
-#define TICK_MS         100   /* how long a per-invocation record waits for the engine */
+#define TICK_MS         100   /* how long a per-invocation record waits for the engine ... */
+#define QUIET_TICK_MS   250   /* ... after a tick that had nothing to do */
 #define MEMORY_MS       1000  /* between two looks at the budget */
 #define RECOUNT_MS      10000 /* between two looks for counters that a lost end left high */
 #define RESYNC_MS       60000 /* between two walks over the tree, in case an event was lost */
@@ -135,6 +136,14 @@ int loop_event(const struct hearth_event *ev, void *arg)
 	return 0;
 }
 
+static void on_tick(uv_timer_t *timer);
+
+static void set_tick(struct agent *a, uint64_t ms)
+{
+	if (uv_timer_get_repeat(&a->tick) != ms)
+		uv_timer_start(&a->tick, on_tick, ms, ms);
+}
+
 static void on_events_readable(uv_poll_t *poll, int status, int events)
 {
 	struct agent *a = poll->data;
@@ -142,6 +151,7 @@ static void on_events_readable(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (!status)
 		kernel_events_consume(a->kernel);
+	set_tick(a, TICK_MS);
 }
 
 static void on_inotify(uv_poll_t *poll, int status, int events)
@@ -204,13 +214,16 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct agent *a = timer->data;
 	struct instance *inst, *tmp, *all;
+	bool quiet;
 
 	look_at_late(a);
-	kernel_events_consume(a->kernel);
+	quiet = kernel_events_consume(a->kernel) == 0 && !a->n_late && !a->sync_due;
 	all = registry_instances(a->registry);
 	HASH_ITER (hh, all, inst, tmp) {
-		if (inst->adopt_due)
+		if (inst->adopt_due) {
+			quiet = false;
 			registry_adopt(a->registry, inst);
+		}
 		inst->adopt_due = false;
 		inst->entries = 0;
 	}
@@ -220,6 +233,7 @@ static void on_tick(uv_timer_t *timer)
 	}
 	loop_guard(a);
 	act_tidy(a->act);
+	set_tick(a, quiet ? QUIET_TICK_MS : TICK_MS);
 }
 
 static bool needs_recount(const struct agent *a, const struct instance *inst, uint64_t now)

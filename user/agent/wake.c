@@ -21,7 +21,7 @@
 #include "lib/clock.h"
 #include "lib/util.h"
 
-#define SCAN_NS      (100 * NSEC_PER_MSEC) /* heartbeat and scan; the guard counts on it */
+#define SCAN_NS      (200 * NSEC_PER_MSEC) /* heartbeat and scan; the guard counts on it */
 #define AGAIN_MS     1                     /* while the freeze side is in the middle of a slot */
 #define AGAIN_ALWAYS 16                    /* slots remembered for that; more than that: scan */
 

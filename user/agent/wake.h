@@ -2,7 +2,7 @@
 /*
  * The wake thread: thaws what a request, connection attempt or entering task
  * asked for. Runs as SCHED_FIFO where allowed, does nothing else, never waits
- * for the main thread, allocates nothing. Every 100 ms it looks at all slots
+ * for the main thread, allocates nothing. Every 200 ms it looks at all slots
  * (a full ring delays a wake, never loses it) and gives the guard its heartbeat.
  */
 #ifndef HEARTH_WAKE_H
