@@ -14,7 +14,7 @@ import time
 import zlib
 
 from client import Client, Database, datagram
-from harness import BUILD, Server, World, cgroup2_root, rows, timeout, wait_for
+from harness import BUILD, Server, Skip, World, cgroup2_root, rows, timeout, wait_for
 from watch import WriteWatch
 
 QUICK = {"default": "fixed:100ms", "debounce": "50ms", "idle_grace": "1s", "startup_grace": "0s",
@@ -115,6 +115,29 @@ def test_cpu_burning_instance_is_not_frozen(world):
     server.end()
 
 
+def test_work_that_is_starved_of_cpu_is_not_frozen():
+    if not pathlib.Path("/proc/pressure/cpu").exists():
+        raise Skip("this kernel does not tell who waits for a CPU")
+    cpu = str(min(os.sched_getaffinity(0)))
+    with World(quick({"default": "fixed:100ms"})) as world:
+        server = world.serve("starved", prefix=["/usr/bin/taskset", "-c", cpu, "/usr/bin/chrt", "--idle", "0"])
+        assert get(server, path="/burn")[0] == 200
+        wait_hold(world, "starved", "CPU")
+        hogs = [subprocess.Popen(["/usr/bin/taskset", "-c", cpu, "/bin/sh", "-c", "while :; do :; done"])
+                for _ in range(2)]
+        try:
+            wait_hold(world, "starved", "waits for a CPU", 20)
+            begun = time.monotonic()
+            while time.monotonic() - begun < 3:
+                assert not world.subtree.frozen(server.cgroup)
+        finally:
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+        assert get(server, path="/calm")[0] == 200
+        world.wait_tier("starved", "frozen", seconds=20)
+
+
 @rows(("tls", b"\x16\x03\x01\x00\x04data"), ("http2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
       ("websocket", b"GET /websocket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"))
 def test_stream_is_not_frozen_within_the_idle_grace(world, name, opening):
@@ -212,6 +235,7 @@ def test_foreign_freeze_is_left_alone(world):
     world.agent.cli("pin", "foreign")
     wait_for(lambda: not world.subtree.frozen(server.cgroup), 5, "thawed by the pin")
     world.subtree.freeze(server.cgroup, 1)
+    wait_for(lambda: world.subtree.frozen(server.cgroup), 5, "frozen by somebody else")
     world.wait_tier("foreign", "foreign")
     with Client(server, "tcp4") as client:
         client.request()
@@ -345,6 +369,7 @@ def test_foreign_freeze_outlives_the_agent():
         ours, theirs = frozen_server(world, "ours"), world.serve("theirs")
         world.agent.cli("pin", "theirs")
         world.subtree.freeze(theirs.cgroup, 1)
+        wait_for(lambda: world.subtree.frozen(theirs.cgroup), 5, "frozen by somebody else")
         world.wait_tier("theirs", "foreign")
         world.agent.stop()
         assert world.subtree.frozen(theirs.cgroup)

@@ -13,6 +13,7 @@
 #include <netinet/tcp.h>
 
 #include "agent/agent.h"
+#include "agent/psi.h"
 #include "lib/cgroup.h"
 #include "lib/clock.h"
 #include "lib/util.h"
@@ -165,12 +166,26 @@ static struct hold hold_sockets(struct agent *a, struct instance *inst, uint64_t
 
 /* ---- CPU: two looks at cpu.stat, both since it was last active */
 
+#define STARVED 0.9 /* of the time between them: what it would have done cannot be told */
+
+/* How long any of its tasks has waited for a CPU; 0 where the kernel keeps no account of it. */
+static uint64_t cpu_wait_us(const struct instance *inst)
+{
+	struct psi_use use;
+	char buf[256];
+
+	if (read_file_at(inst->fd, "cpu.pressure", buf, sizeof(buf)) < 0 || psi_parse(buf, &use))
+		return 0;
+	return use.some.total_us;
+}
+
 static struct hold hold_cpu(struct instance *inst, uint64_t idle_since_ns, uint64_t now)
 {
 	const struct fn_settings *set = &inst->fn->settings;
-	uint64_t span = MAX(MIN(set->debounce_ns / 2, NSEC_PER_SEC), RECHECK_NS), usec, used;
+	uint64_t span = MAX(MIN(set->debounce_ns / 2, NSEC_PER_SEC), RECHECK_NS), usec;
 	int err = cgroup_cpu_usec(inst->fd, &usec);
-	double share;
+	uint64_t wait_us = cpu_wait_us(inst);
+	double used, waited, took;
 
 	if (err == -ENOENT)
 		return free_to_go(); /* vanished: the freeze will tell */
@@ -179,19 +194,26 @@ static struct hold hold_cpu(struct instance *inst, uint64_t idle_since_ns, uint6
 			    strerror(-err));
 	if (!inst->cpu_at_ns || inst->cpu_at_ns < idle_since_ns) {
 		inst->cpu_usec = usec;
+		inst->cpu_wait_us = wait_us;
 		inst->cpu_at_ns = now;
 		return held(now + span, "looking whether it still uses the CPU");
 	}
 	if (now < inst->cpu_at_ns + span)
 		return held(inst->cpu_at_ns + span, "looking whether it still uses the CPU");
-	used = usec - inst->cpu_usec;
-	share = (double)used * 1000 / (double)(now - inst->cpu_at_ns);
+	took = (double)(now - inst->cpu_at_ns) / 1000;
+	used = (double)(usec - inst->cpu_usec);
+	waited = (double)(wait_us - inst->cpu_wait_us);
 	inst->cpu_usec = usec;
+	inst->cpu_wait_us = wait_us;
 	inst->cpu_at_ns = now;
-	if (share <= set->cpu_threshold)
+	if (waited > STARVED * took)
+		return held(now + MAX(span, NSEC_PER_SEC), "it waits for a CPU");
+	/* On a busy machine it works as much as it is let. */
+	used /= took - waited;
+	if (used <= set->cpu_threshold)
 		return free_to_go();
 	return held(now + MAX(span, NSEC_PER_SEC), "it uses %.0f%% of a CPU (cpu_threshold %.0f%%)",
-		    share * 100, set->cpu_threshold * 100);
+		    used * 100, set->cpu_threshold * 100);
 }
 
 /* ---- the list */

@@ -91,7 +91,8 @@ struct instance {
 	uint64_t registered_ns;
 	uint64_t started_ns;   /* first process of this run */
 	uint64_t base_ends;    /* ends before this run: proven once ends is larger */
-	uint64_t cpu_usec;     /* last look at its CPU use ... */
+	uint64_t cpu_usec;     /* last look at its CPU use, ... */
+	uint64_t cpu_wait_us;  /* ... for how long its tasks had waited for a CPU, ... */
 	uint64_t cpu_at_ns;    /* ... and when; 0: not since it was last active */
 	uint64_t frozen_at_ns; /* 0: not frozen by us */
 	double frozen_s;
