@@ -123,6 +123,21 @@ int hearth_count_missed(struct hearth_missed *m)
 	return 0;
 }
 
+/* Is it counted? Not by a mark from before its cgroup was forgotten. */
+static __always_inline bool is_marked(struct task_struct *task, __u32 tgid, __u64 now)
+{
+	struct hearth_mark *mark = mark_of(task, tgid, now);
+	__u64 cgid;
+
+	if (!mark)
+		return false;
+	cgid = mark_cgid(mark);
+	if (mark->kind != HEARTH_MARK_EARLY || bpf_map_lookup_elem(&early, &cgid))
+		return true;
+	mark_drop(tgid, now);
+	return false;
+}
+
 /* One that entered before the hooks were there. Its children belong to it. */
 SEC("iter/task")
 int hearth_adopt_task(struct bpf_iter__task *ctx)
@@ -147,7 +162,7 @@ int hearth_adopt_task(struct bpf_iter__task *ctx)
 		return 0;
 	tgid = task->tgid;
 	now = bpf_ktime_get_ns();
-	if (mark_of(task, tgid, now))
+	if (is_marked(task, tgid, now))
 		return 0;
 	image_begin(task, tgid, inst, ref, now, BEGIN_FORKED);
 	if (!task->signal->live.counter) /* its exit may have come before its mark */

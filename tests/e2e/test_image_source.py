@@ -245,6 +245,21 @@ def test_agent_restart_in_the_middle(how):
         world.wait_counts("restart", 3, 0)
 
 
+def test_fork_that_was_there_before_a_reload_names_its_cgroup_is_adopted():
+    with ImageWorld() as world:
+        world.agent.process.send_signal(signal.SIGSTOP)
+        child = world.fork("programs", world.subtree.make("other/renamed/1"))
+        world.agent.process.send_signal(signal.SIGCONT)
+        assert world.function("renamed") is None
+        match = world.config["rule test"]["match"].replace("/fn/", "/other/")
+        world.agent.write_config({**world.config, "rule more": {"match": match, "source": "image"}})
+        world.agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: world.function("renamed"), 5, "named by the reload")
+        world.wait_counts("renamed", 1, 1)
+        child.end()
+        world.wait_counts("renamed", 1, 0)
+
+
 def test_fork_from_before_the_agent_is_adopted():
     with ImageWorld(start=False) as world:
         cgroup = world.cgroup("before", known=False)

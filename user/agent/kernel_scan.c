@@ -176,7 +176,11 @@ int kernel_early_take(struct kernel *k, uint64_t cgid, const struct hearth_ref *
 	return run_prog(k->skel->progs.hearth_take_early, &take, sizeof(take));
 }
 
-/* Nested cgroups are no instances by name, but theirs may have taken what came early. */
+/*
+ * Nested cgroups are no instances by name, but theirs may have taken what came early. Only this
+ * thread takes, so none does so between the two calls; what enters meanwhile is adopted if the
+ * cgroup is ever an instance.
+ */
 void kernel_early_forget(struct kernel *k, uint64_t cgid)
 {
 	struct hearth_early e;
