@@ -18,22 +18,23 @@ static __always_inline bool answer_head(struct __sk_buff *skb, const struct segm
 	__u32 off = seg->payload, left = seg->len;
 	struct head head;
 	__u32 status;
-	__u64 w[2];
 	int i;
 
 	for (i = 0; i < 2; i++) {
+		if (left < 16)
+			break;
 		__builtin_memset(&head, 0, sizeof(head));
-		if (left < 16 || bpf_skb_load_bytes(skb, off, w, sizeof(w)) ||
-		    (__u32)w[0] != ('H' | 'T' << 8 | 'T' << 16 | 'P' << 24))
+		parse_head(skb, off, left, &head);
+		if (!is_answer(head.start[0]))
 			break;
 		/* "HTTP/1.1 200 OK": the status is characters 9 to 11. */
-		status = ((w[1] >> 8 & 0xff) - '0') * 100 + ((w[1] >> 16 & 0xff) - '0') * 10 +
-			 ((w[1] >> 24 & 0xff) - '0');
+		status = ((head.start[1] >> 8 & 0xff) - '0') * 100 +
+			 ((head.start[1] >> 16 & 0xff) - '0') * 10 +
+			 ((head.start[1] >> 24 & 0xff) - '0');
 		if (status == 101) {
 			c->flags |= CONN_TUNNEL;
 			return true;
 		}
-		parse_head(skb, off, left, &head);
 		if (!head.size)
 			break;
 		off += head.size;

@@ -2,10 +2,11 @@
 /*
  * HTTP/1 framing (RFC 9112): just enough of a message head to know where the
  * message ends. Reads at most HEAD_MAX bytes of one segment; a head that does
- * not end within is "not parsed" and the caller falls back to `direction`.
- * Names are looked for at line starts, eight bytes at a time. The parsers are
- * global functions, so that the verifier checks each once and not per call: that
- * is what keeps hearthd's start short.
+ * not end within is "not parsed" and the caller falls back to `direction`. It is
+ * copied once, in windows that overlap by what a line needs: a copy from a packet
+ * is the dearest step here. Names are looked for at line starts, eight bytes at a
+ * time. The parsers are global functions, so that the verifier checks each once
+ * and not per call: that is what keeps hearthd's start short.
  */
 #ifndef HEARTH_HTTP1_H
 #define HEARTH_HTTP1_H
@@ -13,8 +14,8 @@
 #include "kernel.h"
 
 #define HEAD_WINDOW 256
-#define HEAD_STEP   (HEAD_WINDOW - 16) /* a line start needs 9 bytes after it */
-#define HEAD_CHUNKS 6
+#define HEAD_STEP   (HEAD_WINDOW - 32) /* a line that matters needs 31 bytes from its start */
+#define HEAD_CHUNKS 7
 #define HEAD_MAX    (HEAD_CHUNKS * HEAD_STEP)
 
 /* Eight lower-case characters as the little-endian word they load as. */
@@ -29,13 +30,21 @@
 enum head_flag {
 	HEAD_LENGTH = 1, /* Content-Length was there */
 	HEAD_CHUNKED = 2,
+	HEAD_AGENT = 4, /* set by the caller: look for the User-Agent */
 };
 
 struct head {
-	__u32 size;  /* bytes up to and with the empty line; 0: it did not end here */
-	__u32 flags; /* enum head_flag */
+	__u64 start[2]; /* its first 16 bytes */
 	__u64 length;
-	__u32 agent; /* offset of the User-Agent value; 0: none */
+	__u32 size;   /* bytes up to and with the empty line; 0: it did not end here */
+	__u32 flags;  /* enum head_flag */
+	__u32 agent;  /* where the User-Agent value is, from the start; 0: none */
+	__u32 number; /* where in the window the value of Content-Length is; 0: none */
+};
+
+/* A part of a head. */
+struct head_window {
+	__u64 words[HEAD_WINDOW / 8];
 };
 
 /* Load up to eight bytes; the missing ones stay zero. */
@@ -63,17 +72,55 @@ static __always_inline bool load_some(const struct __sk_buff *skb, __u32 off, vo
 	return !bpf_skb_load_bytes(skb, off, to, n);
 }
 
-/* Decimal value of a header at `off`; -1 if it is not a number we can use. */
-static __always_inline __s64 load_decimal(const struct __sk_buff *skb, __u32 off)
+static __always_inline bool is_method(__u64 w)
 {
-	char buf[16] = {};
+	__u32 w4 = (__u32)w;
+
+	return w4 == ('G' | 'E' << 8 | 'T' << 16 | ' ' << 24) ||
+	       w4 == ('P' | 'O' << 8 | 'S' << 16 | 'T' << 24) ||
+	       w4 == ('H' | 'E' << 8 | 'A' << 16 | 'D' << 24) ||
+	       w4 == ('P' | 'U' << 8 | 'T' << 16 | ' ' << 24) ||
+	       w4 == ('D' | 'E' << 8 | 'L' << 16 | 'E' << 24) ||
+	       w4 == ('P' | 'A' << 8 | 'T' << 16 | 'C' << 24) ||
+	       w4 == ('O' | 'P' << 8 | 'T' << 16 | 'I' << 24) ||
+	       w4 == ('T' | 'R' << 8 | 'A' << 16 | 'C' << 24);
+}
+
+static __always_inline bool is_answer(__u64 w)
+{
+	return (__u32)w == ('H' | 'T' << 8 | 'T' << 16 | 'P' << 24);
+}
+
+/* Bit 7 of each byte that is a newline. */
+static __always_inline __u64 newlines(__u64 w)
+{
+	__u64 low = 0x7f7f7f7f7f7f7f7fULL, x = w ^ 0x0a0a0a0a0a0a0a0aULL;
+
+	return ~(((x & low) + low) | x | low);
+}
+
+/* Which byte the lowest bit of newlines() is in. */
+static __always_inline __u32 lowest_byte(__u64 bits)
+{
+	return ((bits & -bits) >> 7) * 0x0001020304050607ULL >> 56 & 7;
+}
+
+/* Eight bytes of the window, from anywhere in it. */
+static __always_inline __u64 word_at(const struct head_window *win, __u32 at)
+{
+	return *(const __u64 *)((const char *)win->words + at);
+}
+
+/* Decimal value at `at` in the window; -1 if it is not a number we can use. */
+__weak __noinline __s64 head_number(const struct head_window *win, __u32 at)
+{
 	__u64 value = 0;
 	int i, digits = 0;
 
-	if (!load_some(skb, off, buf, sizeof(buf)))
+	if (!win || at > HEAD_WINDOW - 16)
 		return -1;
-	for (i = 0; i < (int)sizeof(buf); i++) {
-		__u8 c = buf[i];
+	for (i = 0; i < 16; i++) {
+		__u8 c = ((const __u8 *)win->words)[at + i];
 
 		if ((c == ' ' || c == '\t') && !digits)
 			continue;
@@ -85,99 +132,88 @@ static __always_inline __s64 load_decimal(const struct __sk_buff *skb, __u32 off
 	return -1;
 }
 
-/* A header line that may matter starts at `off`. */
-__weak __noinline int head_line(struct __sk_buff *skb, __u32 off, struct head *head)
+/* Does the line at `at` in the window matter? `base` is where the window is in the head. */
+static __always_inline void head_line(const struct head_window *win, __u32 base, __u32 at,
+				      struct head *head)
 {
-	__u64 w[2] = {};
-	__s64 value;
+	__u64 name = word_at(win, at) | LOWER, more = word_at(win, at + 8) | LOWER;
 
-	if (!head || bpf_skb_load_bytes(skb, off, w, sizeof(w)))
-		return 0;
-	w[0] |= LOWER;
-	w[1] |= LOWER;
-	if (w[0] == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
-		if (w[1] << 8 != WORD(0, 'l', 'e', 'n', 'g', 't', 'h', ':'))
-			return 0;
-		value = load_decimal(skb, off + 15);
-		if (value >= 0) {
-			head->length = value;
-			head->flags |= HEAD_LENGTH;
-		}
-	} else if (w[0] == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
-		if (w[1] == WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'))
+	if (name == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
+		if (more << 8 == WORD(0, 'l', 'e', 'n', 'g', 't', 'h', ':'))
+			head->number = at + 15;
+	} else if (name == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
+		if (more == WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'))
 			head->flags |= HEAD_CHUNKED;
-	} else if (w[0] == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e')) {
-		head->agent = off + 12; /* "User-Agent: " */
+	} else if (name == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e')) {
+		if (head->flags & HEAD_AGENT)
+			head->agent = base + at + 12; /* "User-Agent: " */
 	}
-	return 0;
 }
 
-#define EMPTY_LINE 0x100
-
-/*
- * Where in the first of three words the line begins that follows a newline in
- * it and matters; with EMPTY_LINE, where the head ends; 0: nothing here. A line
- * that matters is longer than a word, so there is one at most.
- */
-__weak __noinline int head_word(__u64 first, __u64 second, __u64 third)
+/* Look at every line that begins in the first HEAD_STEP bytes of the window, until one is empty. */
+__weak __noinline int head_lines(const struct head_window *win, __u32 base, struct head *head)
 {
-	__u32 k;
+	__u32 i, k, at;
 
-#pragma unroll
-	for (k = 0; k < 8; k++) {
-		__u64 w = k < 7 ? first >> 8 * (k + 1) | second << (56 - 8 * k) : second;
-		__u64 next = k < 7 ? second >> 8 * (k + 1) : third;
+	if (!win || !head)
+		return 0;
+	for (i = 0; i < HEAD_STEP / 8; i++) {
+		__u64 bits = newlines(win->words[i]);
 
-		if ((first >> 8 * k & 0xff) != '\n')
-			continue;
-		if ((w & 0xffff) == ('\r' | '\n' << 8))
-			return (k + 3) | EMPTY_LINE;
-		w |= LOWER;
-		/* Content-Type and its like are no business of ours. */
-		if ((w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-') &&
-		     ((next & 0xff) | ' ') == 'l') ||
-		    w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') ||
-		    w == WORD('u', 's', 'e', 'r', '-', 'a', 'g', 'e'))
-			return k + 1;
+		for (k = 0; k < 8 && bits; k++, bits &= bits - 1) {
+			at = i * 8 + lowest_byte(bits) + 1;
+			if ((word_at(win, at) & 0xffff) == ('\r' | '\n' << 8)) {
+				head->size = base + at + 2;
+				return 0;
+			}
+			head_line(win, base, at, head);
+		}
 	}
 	return 0;
 }
 
 /*
- * Parse the head that starts at `off` of a segment with `len` bytes there.
- * head->size stays 0 if the empty line is not among them.
+ * Parse the head that starts at `off` of a segment with `len` bytes there, 8 or
+ * more. head->size stays 0 if the empty line is not among them, and everything but
+ * head->start does if they are not HTTP/1.
  */
 __weak __noinline int parse_head(struct __sk_buff *skb, __u32 off, __u32 len, struct head *head)
 {
-	__u32 chunk, i, at;
-	__u64 window[HEAD_WINDOW / 8 + 1];
+	struct head_window win;
+	__u32 chunk;
+	__s64 value;
 
 	if (!head)
 		return 0;
 	for (chunk = 0; chunk < HEAD_CHUNKS; chunk++) {
-		__u32 base = chunk * HEAD_STEP, n = HEAD_WINDOW;
+		__u32 base = chunk * HEAD_STEP, n = len - base;
 
 		if (base >= len)
 			break;
-		if (n > len - base)
-			n = len - base;
-		__builtin_memset(window, 0, sizeof(window));
-		if (n < 4 || n > HEAD_WINDOW || bpf_skb_load_bytes(skb, off + base, window, n))
+		if (n > HEAD_WINDOW)
+			n = HEAD_WINDOW;
+		__builtin_memset(&win, 0, sizeof(win));
+		/* hidden from clang, which would drop checks that 6.1's verifier needs */
+		asm volatile("" : "+r"(n));
+		if (n < 3 || n > HEAD_WINDOW || bpf_skb_load_bytes(skb, off + base, &win, n))
 			break;
-		for (i = 0; i < HEAD_STEP / 8; i++) {
-			__u64 w = window[i] ^ 0x0a0a0a0a0a0a0a0aULL;
-
-			/* Most words have no newline in them. */
-			if (!((w - 0x0101010101010101ULL) & ~w & 0x8080808080808080ULL))
-				continue;
-			at = head_word(window[i], window[i + 1], window[i + 2]);
-			if (at & EMPTY_LINE) {
-				head->size = base + i * 8 + (at & ~EMPTY_LINE);
-				return 0;
-			}
-			if (at)
-				head_line(skb, off + base + i * 8 + at, head);
+		if (!chunk) {
+			head->start[0] = win.words[0];
+			head->start[1] = win.words[1];
+			if (!is_method(win.words[0]) && !is_answer(win.words[0]))
+				break;
 		}
+		head_lines(&win, base, head);
+		if (head->number) {
+			value = head_number(&win, head->number);
+			if (value >= 0) {
+				head->length = value;
+				head->flags |= HEAD_LENGTH;
+			}
+			head->number = 0;
+		}
+		if (head->size)
+			break;
 	}
 	return 0;
 }

@@ -17,40 +17,28 @@ struct request {
 	__u32 agent; /* offset of the User-Agent value in the segment; 0: none */
 };
 
-static __always_inline bool is_method(__u64 w)
-{
-	__u32 w4 = (__u32)w;
-
-	return w4 == ('G' | 'E' << 8 | 'T' << 16 | ' ' << 24) ||
-	       w4 == ('P' | 'O' << 8 | 'S' << 16 | 'T' << 24) ||
-	       w4 == ('H' | 'E' << 8 | 'A' << 16 | 'D' << 24) ||
-	       w4 == ('P' | 'U' << 8 | 'T' << 16 | ' ' << 24) ||
-	       w4 == ('D' | 'E' << 8 | 'L' << 16 | 'E' << 24) ||
-	       w4 == ('P' | 'A' << 8 | 'T' << 16 | 'C' << 24) ||
-	       w4 == ('O' | 'P' << 8 | 'T' << 16 | 'I' << 24) ||
-	       w4 == ('T' | 'R' << 8 | 'A' << 16 | 'C' << 24);
-}
-
 /* Does the segment start with the head of a request? */
 static __always_inline bool starts_request(struct __sk_buff *skb, const struct segment *seg)
 {
 	return is_method(load_word(skb, seg->payload, seg->len));
 }
 
-/* Where its body ends, who asks, and whether another request follows in the segment. */
+/* Where its body ends, who asks if that matters, and whether another request follows. */
 static __always_inline void parse_request(struct __sk_buff *skb, const struct segment *seg,
-					  struct request *req)
+					  bool want_agent, struct request *req)
 {
-	__u64 w = load_word(skb, seg->payload, seg->len);
-	struct head head = {};
+	struct head head = {.flags = want_agent ? HEAD_AGENT : 0};
 
-	if (!is_method(w))
+	if (seg->len < 8)
+		return;
+	parse_head(skb, seg->payload, seg->len, &head);
+	if (!is_method(head.start[0]))
 		return;
 	req->flags = CONN_HTTP;
-	if ((w & 0xff) == 'H')
+	if ((head.start[0] & 0xff) == 'H')
 		req->flags |= CONN_HEAD;
-	parse_head(skb, seg->payload, seg->len, &head);
-	req->agent = head.agent;
+	if (head.agent)
+		req->agent = seg->payload + head.agent;
 	if (!head.size)
 		return;
 	if (head.flags & HEAD_CHUNKED) {
@@ -131,7 +119,7 @@ static __always_inline bool look_at_request(struct __sk_buff *skb, const struct 
 		return false;
 	fctl = bpf_map_lookup_elem(&fn_controls, &ctl->function);
 	want_agent = fctl && fctl->ua_len[0];
-	parse_request(skb, seg, req);
+	parse_request(skb, seg, want_agent, req);
 	return want_agent && is_probe_agent(skb, req->agent, fctl);
 }
 
