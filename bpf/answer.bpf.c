@@ -79,6 +79,42 @@ static __always_inline bool answer_ends(struct __sk_buff *skb, const struct segm
 	}
 }
 
+/* TCP read the clock to send the segment: that saves us a second reading. */
+static __always_inline __u64 sent_ns(struct bpf_sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	return tp && bpf_core_field_exists(tp->tcp_clock_cache) ? tp->tcp_clock_cache
+								: bpf_ktime_get_ns();
+}
+
+/* A segment of an instance's connection that has payload, or a FIN. */
+static __always_inline void segment_out(struct __sk_buff *skb, struct bpf_sock *sk,
+					const struct segment *seg, struct conn *c,
+					struct hearth_instance *inst)
+{
+	bool ends = seg->flags & TCP_FIN, loose = false, late = c->phase == CONN_IDLE;
+	__u64 now;
+
+	/* out_nxt was set at the begin: a retransmission of an older answer ends nothing. */
+	if (seg->len && after(seg->seq + seg->len, c->out_nxt)) {
+		c->out_nxt = seg->seq + seg->len;
+		if (!late && answer_ends(skb, seg, c))
+			ends = true;
+		loose = late || is_loose(c) || c->out_framing == FRAMING_DIRECTION ||
+			(ends && ((c->flags & CONN_MORE) || c->in_framing == FRAMING_CHUNKED));
+	}
+	ends = ends && c->phase != CONN_IDLE;
+	if (!ends && !loose)
+		return;
+	now = sent_ns(sk);
+	if (loose)
+		touch_loose(inst, now);
+	if (ends)
+		conn_end(c, inst, now);
+}
+
+/* Cheapest first: a bare ACK has cost no call of a helper when it is let go. */
 SEC("cgroup_skb/egress")
 int hearth_egress(struct __sk_buff *skb)
 {
@@ -86,32 +122,17 @@ int hearth_egress(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 	struct segment seg = {};
 	struct conn *c;
-	bool ends, late;
 
-	if (!sk)
+	if (!sk || !parse_segment(skb, &seg) || !(seg.len || (seg.flags & TCP_FIN)))
 		return 1;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk || sk->protocol != IPPROTO_TCP || sk->state == TCP_LISTEN)
+	if (sk->state == TCP_LISTEN)
 		return 1;
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
 	if (!c)
 		return 1;
 	inst = instance_of(c->slot, c->gen);
-	if (!inst || !parse_segment(skb, &seg))
-		return 1;
-	ends = seg.flags & TCP_FIN;
-	/* out_nxt was set at the begin: a retransmission of an older answer ends nothing. */
-	if (seg.len && after(seg.seq + seg.len, c->out_nxt)) {
-		c->out_nxt = seg.seq + seg.len;
-		late = c->phase == CONN_IDLE;
-		if (!late && answer_ends(skb, &seg, c))
-			ends = true;
-		if (late || is_loose(c) || c->out_framing == FRAMING_DIRECTION ||
-		    (ends && ((c->flags & CONN_MORE) || c->in_framing == FRAMING_CHUNKED)))
-			touch_loose(inst, bpf_ktime_get_coarse_ns());
-	}
-	if (ends && c->phase != CONN_IDLE)
-		conn_end(c, inst, bpf_ktime_get_ns());
+	if (inst)
+		segment_out(skb, sk, &seg, c, inst);
 	return 1;
 }
 

@@ -119,6 +119,7 @@ struct tcp_sock {
 	__u32 copied_seq;
 	__u32 snd_nxt;
 	__u32 lsndtime;
+	__u64 tcp_clock_cache; /* when TCP last looked at the clock, as it does before it sends */
 };
 
 struct unix_address;

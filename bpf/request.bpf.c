@@ -181,15 +181,13 @@ static __always_inline struct conn *listener_conn(struct bpf_sock *sk)
 	return c;
 }
 
-static __always_inline void listener_ingress(struct __sk_buff *skb, struct bpf_sock *sk)
+static __always_inline void listener_ingress(struct __sk_buff *skb, struct bpf_sock *sk,
+					     const struct segment *seg)
 {
 	struct hearth_instance *inst;
-	struct segment seg = {};
 	struct conn *c;
 
-	if (!parse_segment(skb, &seg) || seg.udp)
-		return;
-	if (!(seg.flags & TCP_SYN) && !seg.len)
+	if (!(seg->flags & TCP_SYN) && !seg->len)
 		return;
 	c = listener_conn(sk);
 	if (!c)
@@ -197,19 +195,24 @@ static __always_inline void listener_ingress(struct __sk_buff *skb, struct bpf_s
 	inst = instance_of(c->slot, c->gen);
 	if (!inst)
 		return;
-	if (seg.flags & TCP_SYN)
+	if (seg->flags & TCP_SYN)
 		hold(inst, c->slot, &inst->last_syn_ns, bpf_ktime_get_ns(), HEARTH_WAKE_SYN);
-	if (seg.len) /* on the third ACK, or on the SYN itself (fast open) */
-		remember_third_ack(skb, &seg, c);
+	if (seg->len) /* on the third ACK, or on the SYN itself (fast open) */
+		remember_third_ack(skb, seg, c);
 }
 
 /* Datagrams have no begin and end: they are activity, and wake a frozen instance. */
 static __always_inline void datagram_ingress(struct bpf_sock *sk)
 {
-	__u64 cgid = bpf_sk_cgroup_id(sk);
-	struct hearth_ref *ref = bpf_map_lookup_elem(&cgroups, &cgid);
 	struct hearth_instance *inst;
+	struct hearth_ref *ref;
+	__u64 cgid;
 
+	sk = bpf_sk_fullsock(sk);
+	if (!sk || sk->protocol != IPPROTO_UDP)
+		return;
+	cgid = bpf_sk_cgroup_id(sk);
+	ref = bpf_map_lookup_elem(&cgroups, &cgid);
 	if (!ref)
 		return;
 	inst = instance_of(ref->slot, ref->gen);
@@ -234,34 +237,27 @@ static __always_inline void more_ingress(struct __sk_buff *skb, const struct seg
 		c->flags |= CONN_MORE;
 }
 
-/* The hook runs before TCP looks at sequence numbers: what it will refuse is nothing to us. */
-static __always_inline bool out_of_window(struct bpf_sock *sk, __u32 seq)
+/*
+ * New payload only: no retransmission, no keep-alive probe. The hook runs before TCP looks at
+ * sequence numbers: what it will refuse is nothing to us.
+ */
+static __always_inline bool is_new(const struct segment *seg, const struct tcp_sock *tp)
 {
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-
-	return tp && after(seq, tp->rcv_wup + tp->rcv_wnd);
+	return after(seg->seq + seg->len, tp->rcv_nxt) &&
+	       !after(seg->seq, tp->rcv_wup + tp->rcv_wnd);
 }
 
 /* No new payload passes an armed instance in silence: it is a begin, or it holds. */
-static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf_sock *sk,
-					       struct conn *c, struct hearth_instance *inst)
+static __always_inline void payload_ingress(struct __sk_buff *skb, const struct segment *seg,
+					    const struct tcp_sock *tp, struct conn *c,
+					    struct hearth_instance *inst)
 {
+	__u32 end = seg->seq + seg->len;
 	struct request req = {};
-	struct segment seg = {};
-	struct bpf_tcp_sock *tp;
+	__u64 now = 0;
 	bool probe;
-	__u32 end;
 
-	if (!parse_segment(skb, &seg) || !seg.len)
-		return;
-	tp = bpf_tcp_sock(sk);
-	if (!tp)
-		return;
-	/* New payload only: no retransmission, no keep-alive probe ... */
-	end = seg.seq + seg.len;
-	if (!after(end, tp->rcv_nxt) || out_of_window(sk, seg.seq))
-		return;
-	/* ... but a number ahead of what TCP has taken may be forged: it only holds. */
+	/* A number ahead of what TCP has taken may be forged: it only holds. */
 	if (c->seen && !after(end, c->in_nxt)) {
 		hold(inst, c->slot, &inst->last_loose_ns, bpf_ktime_get_coarse_ns(),
 		     HEARTH_WAKE_BEGIN);
@@ -270,46 +266,53 @@ static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf
 	c->in_nxt = end;
 	c->seen = 1;
 	if (c->phase != CONN_IDLE)
-		more_ingress(skb, &seg, c, inst);
+		more_ingress(skb, seg, c, inst);
 	if (c->phase == CONN_IDLE) {
-		if (rest_of_body(skb, &seg, c) && !starts_request(skb, &seg)) {
+		if (rest_of_body(skb, seg, c) && !starts_request(skb, seg)) {
 			hold(inst, c->slot, &inst->last_loose_ns, bpf_ktime_get_coarse_ns(),
 			     HEARTH_WAKE_BEGIN);
 			return;
 		}
-		probe = look_at_request(skb, &seg, c, &req);
-		begin_request(c, inst, &req, tp->snd_nxt, bpf_ktime_get_ns(), probe);
+		probe = look_at_request(skb, seg, c, &req);
+		now = bpf_ktime_get_ns();
+		begin_request(c, inst, &req, tp->snd_nxt, now, probe);
 	}
 	if (is_loose(c))
-		touch_loose(inst, bpf_ktime_get_coarse_ns());
+		touch_loose(inst, now ? now : bpf_ktime_get_coarse_ns());
 }
 
+static __always_inline void connection_ingress(struct __sk_buff *skb, struct bpf_sock *sk,
+					       const struct segment *seg)
+{
+	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	struct hearth_instance *inst;
+	struct tcp_sock *tp;
+
+	if (!c)
+		return;
+	inst = instance_of(c->slot, c->gen);
+	if (!inst)
+		return;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp && is_new(seg, tp))
+		payload_ingress(skb, seg, tp, c, inst);
+}
+
+/* Cheapest first: a bare ACK has cost no call of a helper when it is let go. */
 SEC("cgroup_skb/ingress")
 int hearth_ingress(struct __sk_buff *skb)
 {
-	struct hearth_instance *inst;
 	struct bpf_sock *sk = skb->sk;
-	struct conn *c;
+	struct segment seg = {};
 
 	if (!sk)
 		return 1;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk)
-		return 1;
-	if (sk->protocol == IPPROTO_TCP && sk->state == TCP_LISTEN) {
-		listener_ingress(skb, sk);
-		return 1;
-	}
-	if (sk->protocol == IPPROTO_UDP) {
+	if (!parse_segment(skb, &seg))
 		datagram_ingress(sk);
-		return 1;
-	}
-	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	if (!c)
-		return 1;
-	inst = instance_of(c->slot, c->gen);
-	if (inst)
-		connection_ingress(skb, sk, c, inst);
+	else if (sk->state == TCP_LISTEN)
+		listener_ingress(skb, sk, &seg);
+	else if (seg.len)
+		connection_ingress(skb, sk, &seg);
 	return 1;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * A packet at the cgroup hooks: IP header first, no link layer. Finds the TCP
- * segment in it (or that it is UDP) on IPv4 and IPv6 with extension headers.
+ * segment in it on IPv4 and IPv6 with extension headers.
  */
 #ifndef HEARTH_SEGMENT_H
 #define HEARTH_SEGMENT_H
@@ -14,7 +14,6 @@ struct segment {
 	__u32 seq;
 	__u16 port; /* source, host order */
 	__u8 flags; /* TCP flags byte */
-	__u8 udp;
 };
 
 #define TCP_FIN 1
@@ -59,18 +58,14 @@ static __always_inline __u32 transport(struct __sk_buff *skb, __u8 *protocol)
 	return off;
 }
 
+/* False: it is none, or not to be read. */
 static __always_inline bool parse_segment(struct __sk_buff *skb, struct segment *seg)
 {
 	__u8 protocol = 0, copy[20], *p = copy;
 	__u32 off = transport(skb, &protocol);
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
-	if (off < 20 || off > 512)
-		return false;
-	seg->udp = protocol == IPPROTO_UDP;
-	if (seg->udp)
-		return true;
-	if (protocol != IPPROTO_TCP)
+	if (off < 20 || off > 512 || protocol != IPPROTO_TCP)
 		return false;
 	if (data + off + sizeof(copy) <= end)
 		p = data + off;
