@@ -191,6 +191,33 @@ static void must_have_counted(uint64_t expected, const char *what)
 		    (unsigned long long)n, (unsigned long long)expected);
 }
 
+struct usage {
+	uint64_t ns, runs;
+};
+
+static struct usage usage_of(const struct bpf_program *prog)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+
+	if (!bpf_program__autoload(prog))
+		return (struct usage){0};
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len) < 0)
+		die("no statistics of %s", bpf_program__name(prog));
+	return (struct usage){info.run_time_ns, info.run_cnt};
+}
+
+/* A look at the clock before and after each run would be measured as a cost of the hooks. */
+static void must_be_without_statistics(const char *what)
+{
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, fx.skel->obj) if (usage_of(prog).runs > 0)
+	    die("%s: the kernel keeps statistics of BPF programs (kernel.bpf_stats_enabled, or "
+		"somebody asked for them); the figure is void",
+		what);
+}
+
 /* ---- what is timed */
 
 struct sample {
@@ -337,6 +364,7 @@ static void compare_rounds(const char *bench, const struct variant *v, round_fn 
 		hooked[i] = with.wall_ns / per_round / 1e3;
 	}
 	must_have_counted((uint64_t)PAIRS * per_round, bench);
+	must_be_without_statistics(bench);
 	emit(bench, v->name,
 	     (struct figure[]){{"ratio", quantile(ratio, PAIRS, 50)},
 			       {"ratio_p25", quantile(ratio, PAIRS, 25)},
@@ -348,22 +376,6 @@ static void compare_rounds(const char *bench, const struct variant *v, round_fn 
 }
 
 /* ---- nanoseconds per program */
-
-struct usage {
-	uint64_t ns, runs;
-};
-
-static struct usage usage_of(const struct bpf_program *prog)
-{
-	struct bpf_prog_info info = {0};
-	uint32_t len = sizeof(info);
-
-	if (!bpf_program__autoload(prog))
-		return (struct usage){0};
-	if (bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len) < 0)
-		die("no statistics of %s", bpf_program__name(prog));
-	return (struct usage){info.run_time_ns, info.run_cnt};
-}
 
 static void new_connections(struct work *w)
 {

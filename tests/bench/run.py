@@ -214,7 +214,8 @@ Client and server share one CPU and one keep-alive connection; the server lives 
 client outside. Rounds of 4,000 requests (60 for fork+exec) with and without the hooks alternate and swap
 their order, so a drift of the machine cancels out; the figure is the median of 100 ratios. The CPU
 time ratio counts only the CPU time of both sides. Every request is an edge from idle to busy and back,
-the most expensive kind. The run is void unless the hooks counted exactly the requests sent.
+the most expensive kind. The run is void unless the hooks counted exactly the requests sent, and with
+`kernel.bpf_stats_enabled` on.
 
 {ratio}
 Nanoseconds per run of a program, from `bpf_stats`, which itself adds some 50 ns to each. In all columns
