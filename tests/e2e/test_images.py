@@ -2,6 +2,7 @@
 """The image manager: instances from images, or cold whenever there is none."""
 import json
 import os
+import resource
 import signal
 import subprocess
 
@@ -37,6 +38,46 @@ def test_status_and_modules_are_those_of_the_image_and_of_a_cold_start():
             assert x.line() == "up"
             signal.pidfd_send_signal(x.started["pidfd"], signal.SIGUSR1)
             assert x.end() == {"signal": signal.SIGUSR1}
+
+
+def test_an_instance_finds_the_same_from_an_image_from_a_spare_and_cold():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1] // 2, limits[1]))
+    try:
+        m = Manager({"py": {}, "spare": {"spares": 1, "modules": "json"}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    with m:
+        def about(image, source):
+            x = m.run("about.py", image=image, env=["LANG=C.UTF-8", "PYTHONPATH=/opt/theirs"], directory="/usr")
+            told = json.loads(x.line())
+            assert x.started["from"] == source and x.end() == {"exit": 0}
+            return told
+
+        found = {"cold": about("py", "cold")}
+        m.ask(do="build", image="py")
+        m.ask(do="build", image="spare")
+        wait_for(lambda: m.show("spare")["spares"] == 1, PATIENCE, "a spare")
+        found.update(image=about("py", "image"), spare=about("spare", "spare"))
+        cold = found["cold"]
+        assert cold["env"] == {"LANG": "C.UTF-8", "PYTHONPATH": f"/opt/theirs:{m.directory}"}
+        assert cold["limits"]["RLIMIT_NOFILE"] == [limits[1] // 2, limits[1]]
+        for other in "image", "spare":
+            if "keep the limit of its address space" in (m.directory / "log").read_text():
+                found[other]["limits"]["RLIMIT_AS"] = cold["limits"]["RLIMIT_AS"]  # no CAP_SYS_RESOURCE here
+            for key in cold:
+                assert found[other][key] == cold[key], (other, key, found[other][key], cold[key])
+
+
+def test_what_an_instance_without_stdio_prints_is_in_the_log():
+    with Manager({"py": {}}) as m:
+        for state in "none", "resident":
+            if state == "resident":
+                m.ask(do="build", image="py")
+            (m.directory / "prints.py").write_text(f"print('printed while {state}')\n")
+            call = m.call(do="run", image="py", function="f", argv=[str(m.directory / "prints.py")])
+            assert call.answer()["from"] == ("cold" if state == "none" else "image") and call.answer() == {"exit": 0}
+            assert f"printed while {state}" in (m.directory / "run/py.log").read_text()
 
 
 def test_cgroup_of_the_caller_is_used_and_kept():

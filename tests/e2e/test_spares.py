@@ -238,7 +238,7 @@ def test_a_node_spare_becomes_the_instance():
         uid, loaded, cgroup, rest = x.line().split(" ", 3)
         assert x.started["from"] == "spare" and [x.started["pid"]] == waiting, x.started
         assert int(uid) == OWNER and loaded == "true" and cgroup.startswith(f"/{m.subtree.name}/{OWNER}/fn/f/"), cgroup
-        assert rest == "a,b w /usr true 1" and x.line() == "to stderr"
+        assert rest == "a,b w /usr true 2" and x.line() == "to stderr"
         assert x.end() == {"exit": 0}
         wait_spares(m, 1, "js")
         x = m.run("echo.js")

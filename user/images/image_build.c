@@ -46,6 +46,7 @@ static int start_process(struct image *image, int listener, int log_fd)
 	struct spawn spec = {.cgroup_fd = image->cgroup_fd,
 			     .stdio = {-1, log_fd, log_fd},
 			     .keep_fd = listener,
+			     .files = &image->manager->files,
 			     .uid = s->uid,
 			     .gid = s->gid,
 			     .argv = argv,
@@ -137,8 +138,10 @@ static void become_ready(struct image *image)
 {
 	struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
 
-	if (image->limited && image->pid) /* of the build: instances would inherit it */
-		prlimit(image->pid, RLIMIT_AS, &none, NULL);
+	if (image->limited && image->pid && /* of the build: instances would inherit it */
+	    prlimit(image->pid, RLIMIT_AS, &none, NULL) < 0)
+		log_warn("image %s: its instances keep the limit of its address space: %s",
+			 image->settings->name, strerror(errno));
 	image->state = IMAGE_RESIDENT;
 	image->used_ns = image->hot_ns = now_ns();
 	image->lent = true; /* its memory has not been taken yet */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,8 @@ struct instance {
 	int cgroup_fd;
 	char *cgroup; /* made for it and removed after it; NULL: the caller's */
 	int stdio[3];
-	char **argv, **env; /* env NULL: the image's */
+	char **argv;
+	char **given, **env; /* env: that of the request, and the image's path; NULL: the image's */
 	char *directory;
 	/* of the worker */
 	bool asked;          /* it was up to the image */
@@ -57,6 +59,7 @@ static void instance_free(struct instance *x)
 		place_remove(x->image->manager, x->cgroup);
 	free(x->cgroup);
 	free(x->argv);
+	free(x->given);
 	free(x->env);
 	free(x->directory);
 	free(x);
@@ -144,10 +147,14 @@ static int cold(struct instance *x)
 {
 	const struct image_settings *s = x->image->settings;
 	_cleanup_free_ char **argv = runtime_cold_argv(x->image->manager->settings, s, x->argv);
-	_cleanup_free_ char **env = runtime_env(s, x->env);
+	_cleanup_free_ char **env = runtime_env(s, x->given);
+	_cleanup_close_ int log_fd =
+	    open(x->image->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	struct spawn spec = {.cgroup_fd = x->cgroup_fd,
-			     .stdio = {x->stdio[0], x->stdio[1], x->stdio[2]},
+			     .stdio = {x->stdio[0], x->stdio[1] >= 0 ? x->stdio[1] : log_fd,
+				       x->stdio[2] >= 0 ? x->stdio[2] : log_fd},
 			     .keep_fd = -1,
+			     .files = &x->image->manager->files,
 			     .uid = s->uid,
 			     .gid = s->gid,
 			     .directory = x->directory,
@@ -389,7 +396,8 @@ static int prepare(struct instance *x, const json_t *request, uid_t asker, char 
 	const char *function = json_string_value(json_object_get(request, "function"));
 
 	x->argv = take_strings(json_object_get(request, "argv"));
-	x->env = env ? take_strings(env) : NULL;
+	x->given = env ? take_strings(env) : NULL;
+	x->env = x->given ? runtime_env(x->image->settings, x->given) : NULL;
 	x->directory = directory ? strdup(directory) : NULL;
 	if (!x->argv || (env && !x->env) || (directory && !x->directory)) {
 		snprintf(error, HEARTH_ZYGOTE_ERROR, "no memory");

@@ -203,10 +203,9 @@ static int run(struct settings *settings)
 	size_t n;
 	int err;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	getrlimit(RLIMIT_NOFILE, &m.files);
+	files = (struct rlimit){m.files.rlim_max, m.files.rlim_max};
+	setrlimit(RLIMIT_NOFILE, &files);
 	setenv("UV_THREADPOOL_SIZE", TURNS_WORKERS, 0);
 	m.settings = settings;
 	err = begin(&m);

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <uv.h>
 
 #include <hearth/policy.h>
@@ -83,7 +84,8 @@ struct image {
 struct manager {
 	uv_loop_t loop;
 	struct settings *settings;
-	int root_fd; /* of cgroup2 */
+	int root_fd;         /* of cgroup2 */
+	struct rlimit files; /* RLIMIT_NOFILE before it was raised, for whom it starts */
 	struct image *images;
 	uint64_t image_serial;
 	struct instance *instances;

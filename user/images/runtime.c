@@ -7,10 +7,11 @@
 #include "images/runtime.h"
 #include "lib/util.h"
 
-/* What an instance does in an image, in a fresh interpreter. */
+/* What an instance does in an image, in a fresh interpreter, and with modules from where it has
+ * them. */
 static const char COLD[] =
     "import sys\n"
-    "sys.path.append(sys.argv.pop(1))\n"
+    "sys.path[:sys.path[0] == ''] = [sys.argv.pop(1)]\n"
     "import hearth_zygote\n"
     "hearth_zygote.run(sys.argv[1:], lambda why=None: why and print(why, file=sys.stderr))\n";
 
@@ -44,7 +45,8 @@ static char **join(char *const *first, size_t n_first, char *const *rest, const 
 
 	if (!list)
 		return NULL;
-	memcpy(list, first, n_first * sizeof(*list));
+	if (n_first)
+		memcpy(list, first, n_first * sizeof(*list));
 	memcpy(list + n_first, rest, (n_rest + 1) * sizeof(*list));
 	memcpy(list + n, text, size);
 	for (size_t i = 0; i < n_first; i++)
@@ -80,18 +82,55 @@ char **runtime_cold_argv(const struct settings *all, const struct image_settings
 	return join(python, ARRAY_SIZE(python), argv, folder);
 }
 
+static bool sets(const char *word, const char *name)
+{
+	size_t n = strlen(name);
+
+	return !strncmp(word, name, n) && word[n] == '=';
+}
+
+static const char *value_of(char *const *env, const char *name)
+{
+	while (*env && !sets(*env, name))
+		env++;
+	return *env ? *env + strlen(name) + 1 : NULL;
+}
+
+static void unset(char **env, const char *name)
+{
+	char **to = env;
+
+	for (; *env; env++)
+		if (!sets(*env, name))
+			*to++ = *env;
+	*to = NULL;
+}
+
+/* Is it the last of these? An instance may start others, with what it has been given. */
+static bool ends_with(const char *list, const char *path)
+{
+	size_t n = strlen(list), m = strlen(path);
+
+	return n >= m && !strcmp(list + n - m, path) && (n == m || list[n - m - 1] == ':');
+}
+
 char **runtime_env(const struct image_settings *image, char *const *env)
 {
 	static char *const plain[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", NULL};
+	const char *name = image->runtime->path_variable, *theirs;
 	_cleanup_free_ char *path = NULL;
-	const char *name = image->runtime->path_variable;
-	int n = asprintf(&path, "%s=%s", name, image->path);
-	bool has = !*image->path;
+	char **list;
 
-	if (n < 0)
-		return NULL;
 	env = env ?: plain;
-	for (size_t i = 0; env[i] && !has; i++)
-		has = !strncmp(env[i], path, strlen(name) + 1);
-	return join(&path, !has, env, path);
+	theirs = value_of(env, name) ?: "";
+	if (!*image->path || ends_with(theirs, image->path))
+		return join(NULL, 0, env, "");
+	if (asprintf(&path, "%s=%s%s%s", name, theirs, *theirs ? ":" : "", image->path) < 0) {
+		path = NULL;
+		return NULL;
+	}
+	list = join(&path, 1, env, path);
+	if (list)
+		unset(list + 1, name);
+	return list;
 }

@@ -31,7 +31,8 @@ char **runtime_spare_argv(const struct settings *all, const struct image_setting
 char **runtime_cold_argv(const struct settings *all, const struct image_settings *image,
 			 char *const *argv);
 
-/* The request's environment (NULL: the image's), in which modules are found. */
+/* The request's environment (NULL: the image's), in which the image's modules are found, after its
+ * own. */
 char **runtime_env(const struct image_settings *image, char *const *env);
 
 #endif

@@ -149,6 +149,7 @@ static int start_program(struct spare *s)
 	struct spawn spec = {.cgroup_fd = s->cgroup_fd,
 			     .stdio = {-1, log_fd, log_fd},
 			     .keep_fd = theirs,
+			     .files = &s->image->manager->files,
 			     .uid = image->uid,
 			     .gid = image->gid,
 			     .argv = argv,

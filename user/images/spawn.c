@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,11 +56,13 @@ static int set_ids(const struct spawn *s)
 	return (int)syscall(SYS_setresuid, s->uid, s->uid, s->uid);
 }
 
-static void set_limit(uint64_t bytes)
+static void set_limits(const struct spawn *s)
 {
-	struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+	struct rlimit memory = {.rlim_cur = s->address_bytes, .rlim_max = s->address_bytes};
 
-	if (bytes && setrlimit(RLIMIT_AS, &limit) < 0)
+	if (setrlimit(RLIMIT_NOFILE, s->files) < 0)
+		give_up("limit of its descriptors", SPAWN_FAILED);
+	if (s->address_bytes && setrlimit(RLIMIT_AS, &memory) < 0)
 		give_up("limit of its memory", SPAWN_FAILED);
 }
 
@@ -74,7 +75,7 @@ static void become(const struct spawn *s, pid_t parent)
 	setsid();
 	if (place_fds(s) < 0)
 		give_up("descriptors", SPAWN_FAILED);
-	set_limit(s->address_bytes);
+	set_limits(s);
 	if (set_ids(s) < 0)
 		give_up("change to its owner", SPAWN_FAILED);
 	/* after the change of ids, which forgets it */

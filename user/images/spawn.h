@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #define SPAWN_FD     3   /* what keep_fd becomes */
@@ -23,8 +24,9 @@ struct spawn {
 	const char *directory; /* NULL: "/" */
 	char *const *argv;     /* argv[0] is a path */
 	char *const *env;
-	bool die_with_parent;   /* SIGKILL when this process ends */
-	uint64_t address_bytes; /* RLIMIT_AS; 0: as it is here */
+	bool die_with_parent;       /* SIGKILL when this process ends */
+	uint64_t address_bytes;     /* RLIMIT_AS; 0: as it is here */
+	const struct rlimit *files; /* RLIMIT_NOFILE: it may have been raised here */
 };
 
 /* 0 or what clone3 said. What fails later is a line on stdio[2] and the exit status. */
