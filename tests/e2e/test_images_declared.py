@@ -243,6 +243,37 @@ def test_declared_images_outlive_the_manager():
         assert "image a: uid" in (m.directory / "log").read_text()
 
 
+def test_declared_image_that_the_configuration_hides_is_not_lost():
+    with Manager({}) as m:
+        def section(name, modules):
+            return f"[image {name}]\nowner = {OWNER}\nmodules = {modules}\npath = {m.directory}\n"
+
+        def begin(text, how):
+            m.config.write_text(text)
+            if how == "restart":
+                m.stop()
+                m.start()
+                return
+            log = m.directory / "log"
+            said = log.read_text().count("read again")
+            m.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: log.read_text().count("read again") > said, PATIENCE, "reloaded")
+
+        head = m.config.read_text()
+        declare(m, "a", modules=["json"])
+        for how in "restart", "reload":
+            begin(head + section("a", "ast") + section("twin", "json"), how)
+            assert (m.show("a")["declared"], m.show("a")["modules"]) == ("config", ["ast"])
+            assert (m.directory / "log").read_text().count(f"image a: uid {OWNER} had declared it") == 1 + (how == "reload")
+            declare(m, f"other-{how}", modules=[how])
+            begin(head, how)
+            assert (m.show("a")["declared"], m.show("a")["modules"]) == ("api", ["json"])
+            assert names(m)[0] == "a" and f"other-{how}" in names(m)
+        begin(head + section("twin", "json"), "restart")
+        assert names(m) == ["a", "other-reload", "other-restart", "twin"]
+        assert "image a: the same as image twin" in (m.directory / "log").read_text(), "told, and left to the owner"
+
+
 def test_damaged_file_of_declared_images_is_set_aside():
     with Manager({}) as m:
         state = m.directory / "state/images.json"

@@ -21,6 +21,15 @@ struct image *roster_with_key(struct manager *m, const char *key)
 	return image;
 }
 
+void roster_warn_same(struct manager *m, const struct image_settings *settings)
+{
+	const struct image *same = roster_with_key(m, settings->key);
+
+	if (same)
+		log_warn("image %s: the same as image %s, and one is of the API: one is enough",
+			 settings->name, same->settings->name);
+}
+
 int roster_add(struct manager *m, struct image_settings *settings, struct image **out)
 {
 	int err = image_new(m, settings, out);
@@ -90,6 +99,8 @@ static struct image_settings **find_settings(struct settings *s, const char *nam
 static void update(struct image *image, struct settings *s, struct changes *changes)
 {
 	struct image_settings **settings = find_settings(s, image->settings->name);
+	json_t *request;
+	uid_t owner;
 	int err;
 
 	if (!settings) {
@@ -101,16 +112,18 @@ static void update(struct image *image, struct settings *s, struct changes *chan
 		return;
 	}
 	changes->declared |= image->settings->request != NULL;
-	if (image->settings->request)
-		log_warn("image %s: uid %u had declared it; now %s does, and that counts",
-			 image->settings->name, image->settings->uid, s->file);
-	else if (image_settings_same(image->settings, *settings))
+	request = image->settings->request ? json_loads(image->settings->request, 0, NULL) : NULL;
+	owner = image->settings->uid;
+	if (!request && image_settings_same(image->settings, *settings))
 		goto done;
 	err = roster_replace(image, *settings, &image);
 	if (err) {
 		log_error("image %s: stays as it is: %s", image->settings->name, strerror(-err));
+		json_decref(request);
 		goto done;
 	}
+	if (request)
+		saved_hide(image->manager, image->settings->name, owner, request);
 	changes->changed++;
 	*settings = NULL;
 	return;
@@ -124,15 +137,11 @@ static void add_new(struct manager *m, struct settings *s, struct changes *chang
 	struct image *image;
 
 	for (size_t i = 0; i < s->n_images; i++) {
-		const struct image *same;
 		int err;
 
 		if (!s->images[i])
 			continue;
-		same = roster_with_key(m, s->images[i]->key);
-		if (same)
-			log_warn("image %s: the same as image %s of the API: one is enough",
-				 s->images[i]->name, same->settings->name);
+		roster_warn_same(m, s->images[i]);
 		err = roster_add(m, s->images[i], &image);
 		if (err) {
 			log_error("image %s: %s", s->images[i]->name, strerror(-err));
@@ -184,6 +193,7 @@ void roster_reload(struct manager *m)
 			break;
 	}
 	add_new(m, s, &changes);
+	saved_show(m);
 	log_info("%s: read again: %u images added, %u changed, %u removed", s->file, changes.added,
 		 changes.changed, changes.removed);
 	settings_free(s);

@@ -22,5 +22,7 @@ int roster_replace(struct image *old, struct image_settings *settings, struct im
 
 /* The image that has this key, or NULL. */
 struct image *roster_with_key(struct manager *m, const char *key);
+/* One of the configuration and one of the API may be the same: both stay, and it is told. */
+void roster_warn_same(struct manager *m, const struct image_settings *settings);
 
 #endif

@@ -20,6 +20,7 @@ struct saved {
 	uv_work_t work;
 	struct manager *manager;
 	bool busy;      /* a worker writes */
+	json_t *hidden; /* declared, but the configuration has one of that name */
 	uint64_t asked; /* number of the newest save */
 	uint64_t writing;
 	char *text; /* of that one */
@@ -39,6 +40,7 @@ static char *encode(const struct manager *m)
 		if (image->settings->request && !image->retired)
 			json_array_append_new(list, json_loads(image->settings->request, 0, NULL));
 	}
+	json_array_extend(list, m->saved->hidden);
 	text = all ? json_dumps(all, JSON_INDENT(1)) : NULL;
 	json_decref(all);
 	return text;
@@ -139,7 +141,13 @@ static json_t *read_list(const char *path, char *wrong)
 	return NULL;
 }
 
-/* One that is in the configuration as well counts there. */
+void saved_hide(struct manager *m, const char *name, uid_t owner, json_t *request)
+{
+	log_warn("image %s: uid %u had declared it; now %s does, and that counts", name, owner,
+		 m->settings->file);
+	json_array_append_new(m->saved->hidden, request);
+}
+
 static int add(struct manager *m, const json_t *request, char *wrong)
 {
 	struct image_settings *settings;
@@ -150,11 +158,11 @@ static int add(struct manager *m, const json_t *request, char *wrong)
 		return err;
 	declare_bound(m, settings);
 	if (manager_find(m, settings->name)) {
-		log_warn("image %s: uid %u had declared it; now %s does, and that counts",
-			 settings->name, settings->uid, m->settings->file);
+		saved_hide(m, settings->name, settings->uid, json_incref((json_t *)request));
 		image_settings_free(settings);
 		return 0;
 	}
+	roster_warn_same(m, settings);
 	err = roster_add(m, settings, &image);
 	if (err)
 		image_settings_free(settings);
@@ -195,16 +203,38 @@ static int read_images(struct manager *m)
 	return err;
 }
 
+void saved_show(struct manager *m)
+{
+	json_t *hidden = m->saved->hidden;
+	char wrong[SETTINGS_ERROR];
+
+	for (size_t i = json_array_size(hidden); i-- > 0;) {
+		const json_t *request = json_array_get(hidden, i);
+		const char *name = json_string_value(json_object_get(request, "image"));
+
+		if (manager_find(m, name))
+			continue;
+		if (add(m, request, wrong)) {
+			log_error("image %s: %s", name, wrong);
+			continue;
+		}
+		log_info("image %s: as it was declared through the API", name);
+		json_array_remove(hidden, i);
+	}
+}
+
 int saved_begin(struct manager *m)
 {
 	m->saved = calloc(1, sizeof(*m->saved));
 	if (!m->saved)
 		return -ENOMEM;
 	m->saved->manager = m;
+	m->saved->hidden = json_array();
 	return read_images(m);
 }
 
 void saved_end(struct manager *m)
 {
+	json_decref(m->saved->hidden);
 	free(m->saved);
 }
