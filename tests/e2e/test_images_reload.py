@@ -86,6 +86,32 @@ def test_reload_that_removes_an_image_waits_for_its_children():
         assert m.show()["state"] == "resident"
 
 
+def test_logs_of_images_that_were_replaced_are_shown_and_go_with_them():
+    with Manager({}) as m:
+        def logs():
+            return sorted(path.name for path in (m.directory / "run").iterdir() if path.suffix == ".log")
+
+        running = []
+        for modules in "tellme", "json", "ast":
+            declare(m, modules=modules, policy="always")
+            m.ask(do="build", image="mine")
+            running.append(m.run("wait.py", image="mine"))
+            assert running[-1].line() == "up"
+        assert logs() == ["mine.log", "mine@1.log", "mine@2.log"]
+        assert f"log      {m.directory}/run/mine@2.log" in m.hearth("image", "show", "mine").stdout
+        listed = m.hearth("image", "ls").stdout
+        assert all(f"last of its children, log {m.directory}/run/{log}" in listed for log in logs()[:2]), listed
+        assert running[1].end() == {"exit": 0}
+        wait_for(lambda: logs() == ["mine.log", "mine@2.log"], PATIENCE, logs)
+        other = m.directory / "run/notes@home.log"
+        other.touch()
+        m.stop(signal.SIGKILL)
+        m.start()
+        assert logs() == ["mine.log", other.name], "of no image any more, but not others' files"
+        for x in running[0], running[2]:
+            os.close(x.stdin)
+
+
 def test_reload_while_an_image_is_built_and_while_it_is_frozen():
     with Manager({"slow": {"modules": "slow"}, "cold": {"freeze_after": "50ms", "policy": "always"}}) as m:
         pending = m.call(do="build", image="slow")

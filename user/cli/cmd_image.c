@@ -91,7 +91,8 @@ static void print_list(struct cli *cli, const json_t *answer)
 	json_array_foreach (json_object_get(answer, "retired"), i, image) {
 		print_row(&pen.pen, image);
 		pen_print(&pen.pen, STYLE_DIM,
-			  "  retired: it ends with the last of its children\n");
+			  "  retired: it ends with the last of its children, log %s\n",
+			  field_text(image, "log"));
 	}
 	if (!json_array_size(list))
 		pen_print(&pen.pen, STYLE_DIM,
@@ -129,6 +130,7 @@ static void print_image(struct cli *cli, const json_t *image)
 	print_row(&pen.pen, image);
 	pen_print(&pen.pen, STYLE_PLAIN, "policy   %s\n", field_text(image, "policy"));
 	pen_print(&pen.pen, STYLE_PLAIN, "cgroup   %s\n", field_text(image, "cgroup"));
+	pen_print(&pen.pen, STYLE_PLAIN, "log      %s\n", field_text(image, "log"));
 	pen_print(&pen.pen, STYLE_PLAIN, "runtime  %s, %s\n", field_text(image, "runtime"),
 		  field_text(image, "interpreter"));
 	if (field_number(image, "spares") + field_number(image, "claims") > 0)

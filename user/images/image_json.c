@@ -51,6 +51,7 @@ json_t *image_json(const struct image *image)
 	    image->cgroup, "error", image->error);
 	json_object_set_new(object, "declared", json_string(s->request ? "api" : "config"));
 	json_object_set_new(object, "retired", json_boolean(image->retired));
+	json_object_set_new(object, "log", json_string(image->log));
 	json_object_set_new(object, "locked", json_integer((json_int_t)pip_lock_count(s->lock)));
 	json_object_set_new(object, "runtime", json_string(s->runtime->name));
 	json_object_set_new(object, "spares", json_integer(spare_ready(image)));

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -37,10 +40,40 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
+/* NAME@N.log or NAME@N.sock: of an image whose name another has got. */
+static bool is_retired(const char *file)
+{
+	const char *at = strchr(file, '@'), *end = at + 1;
+	char name[IMAGE_NAME_MAX + 1];
+
+	if (!at || (size_t)(at - file) >= sizeof(name))
+		return false;
+	memcpy(name, file, (size_t)(at - file));
+	name[at - file] = '\0';
+	while (isdigit((unsigned char)*end))
+		end++;
+	return settings_good_name(name) && end > at + 1 &&
+	       (!strcmp(end, ".log") || !strcmp(end, ".sock"));
+}
+
+/* Such images end with their manager; one that was killed has left these. */
+static void sweep(const char *folder)
+{
+	DIR *all = opendir(folder);
+	const struct dirent *entry;
+
+	while (all && (entry = readdir(all)))
+		if (is_retired(entry->d_name))
+			unlinkat(dirfd(all), entry->d_name, 0);
+	if (all)
+		closedir(all);
+}
+
 int logs_begin(struct manager *m)
 {
 	int err = uv_timer_init(&m->loop, &m->logs_timer);
 
+	sweep(m->settings->run_dir);
 	m->logs_timer.data = m;
 	return err ? err : uv_timer_start(&m->logs_timer, on_timer, PERIOD_MS, PERIOD_MS);
 }

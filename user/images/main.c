@@ -180,12 +180,11 @@ static int begin(struct manager *m)
 		return err;
 	}
 	place_sweep(m); /* only now: nobody else is at work here */
+	err = logs_begin(m);
 	if (!err)
 		err = roster_begin(m);
 	if (!err)
 		err = saved_begin(m);
-	if (!err)
-		err = logs_begin(m);
 	if (!err)
 		err = on_signal(m, &m->child_signal, on_child, SIGCHLD);
 	if (!err)
