@@ -133,7 +133,7 @@ void image_note_failure(struct image *image, const char *why)
 	char words[200];
 
 	last_words(image, words, sizeof(words));
-	snprintf(image->error, sizeof(image->error), "%.100s%s", why, words);
+	snprintf(image->error, sizeof(image->error), "%.110s%s", why, words);
 	text_make_plain(image->error); /* its modules may have said anything */
 	image->backoff_ns = MIN(MAX(2 * image->backoff_ns, BACKOFF_MIN_NS), BACKOFF_MAX_NS);
 	image->retry_ns = now_ns() + image->backoff_ns;

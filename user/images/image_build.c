@@ -128,7 +128,7 @@ int image_build(struct image *image, bool requested)
 	err = start(image);
 	if (!err)
 		return 0;
-	image_note_failure(image, strerror(-err));
+	image_note_failure(image, spawn_reason(err));
 	image_kill(image);
 	image_try_finish(image);
 	return err;

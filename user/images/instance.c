@@ -187,7 +187,8 @@ static void start(struct instance *x)
 	if (x->err == -EAGAIN) {
 		x->err = cold(x);
 		if (x->err)
-			snprintf(x->error, sizeof(x->error), "cold start: %s", strerror(-x->err));
+			snprintf(x->error, sizeof(x->error), "cold start: %s",
+				 spawn_reason(x->err));
 	}
 }
 

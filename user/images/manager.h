@@ -84,8 +84,9 @@ struct image {
 struct manager {
 	uv_loop_t loop;
 	struct settings *settings;
-	int root_fd;         /* of cgroup2 */
-	struct rlimit files; /* RLIMIT_NOFILE before it was raised, for whom it starts */
+	int root_fd;          /* of cgroup2 */
+	_Atomic bool unbound; /* there is no pids.max, as has been told */
+	struct rlimit files;  /* RLIMIT_NOFILE before it was raised, for whom it starts */
 	struct image *images;
 	uint64_t image_serial;
 	struct instance *instances;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,17 +30,52 @@ static int delegate(int fd, const struct image_settings *owner)
 	return fchownat(fd, "cgroup.procs", owner->uid, owner->gid, 0) < 0 ? -errno : 0;
 }
 
-/* Who is charged for what can be told, and capped, only where the controller is handed down. */
+/* Who is charged for what can be told, and capped, only where controllers are handed down. */
 static void account(int fd)
 {
 	write_file_at(fd, "cgroup.subtree_control", "+memory"); /* fails where there is none */
+	write_file_at(fd, "cgroup.subtree_control", "+pids");
+}
+
+/* All that an owner's images and functions start, so that nobody else is left without a pid. */
+static void bound(struct manager *m, int owner_fd)
+{
+	char most[32] = "max";
+	int err;
+
+	if (m->settings->owner_processes)
+		snprintf(most, sizeof(most), "%" PRIu64, m->settings->owner_processes);
+	err = write_file_at(owner_fd, "pids.max", most);
+	if (err && !m->unbound)
+		log_info(
+		    "no pids controller in cgroup v2 here (%s): owner_processes does not count",
+		    strerror(-err));
+	m->unbound |= err != 0;
+}
+
+static int on_owner(int fd, uint64_t id, const char *path, void *arg)
+{
+	struct manager *m = arg;
+	size_t own = strlen(m->settings->cgroup);
+
+	(void)id;
+	if (strlen(path) <= own)
+		return 0;
+	if (strspn(path + own + 1, "0123456789") == strlen(path + own + 1))
+		bound(m, fd);
+	return 1;
+}
+
+void place_bound(struct manager *m)
+{
+	cgroup_walk(m->root_fd, m->settings->cgroup, on_owner, m);
 }
 
 int place_make(struct manager *m, const struct image_settings *owner, const char *path)
 {
 	size_t own = strlen(m->settings->cgroup);
 	char part[PATH_MAX];
-	int fd = -1, err = 0;
+	int fd = -1, err = 0, level = 0;
 
 	if (strlen(path) >= sizeof(part))
 		return -ENAMETOOLONG;
@@ -53,7 +89,9 @@ int place_make(struct manager *m, const struct image_settings *owner, const char
 			if (fd >= 0)
 				close(fd);
 			fd = cgroup_open(m->root_fd, part);
-			err = fd < 0 ? fd : (size_t)(end - path) > own ? delegate(fd, owner) : 0;
+			err = fd < 0 ? fd : level > 0 ? delegate(fd, owner) : 0;
+			if (level++ == 1 && !err)
+				bound(m, fd);
 		}
 		if (!*end)
 			break;

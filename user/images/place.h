@@ -26,6 +26,9 @@ int place_renew(struct manager *m, const struct image_settings *owner, const cha
 /* Remove it and those above it that are empty, up to the manager's own. A populated one stays. */
 void place_remove(struct manager *m, const char *path);
 
+/* The limit of processes may have changed: that of all owners. */
+void place_bound(struct manager *m);
+
 /* What a manager before this one left: its images are ended, empty cgroups removed. */
 void place_sweep(struct manager *m);
 

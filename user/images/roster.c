@@ -5,6 +5,7 @@
 
 #include "images/declare.h"
 #include "images/image.h"
+#include "images/place.h"
 #include "images/roster.h"
 #include "images/saved.h"
 #include "lib/log.h"
@@ -164,6 +165,7 @@ static void update_manager(struct manager *m, const struct settings *s)
 		    "restart; the others count from now on",
 		    s->file);
 	settings_take_limits(now, s);
+	place_bound(m);
 	DL_FOREACH (m->images, image) {
 		if (image->settings->request)
 			declare_bound(m, image->settings);

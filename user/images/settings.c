@@ -21,6 +21,7 @@ static const struct value_key manager_keys[] = {
     {"library", TYPE_TEXT, offsetof(struct settings, library), "libhearth-zygote.so.1"},
     {"state", TYPE_PATH, offsetof(struct settings, state), "/var/lib/hearth/images.json"},
     {"budget", TYPE_SIZE, offsetof(struct settings, budget_bytes), "0"},
+    {"owner_processes", TYPE_COUNT, offsetof(struct settings, owner_processes), "16384"},
     {"declare_max", TYPE_COUNT, offsetof(struct settings, declare_max), "8"},
     {"declare_memory", TYPE_SIZE, offsetof(struct settings, declare_memory_bytes), "4G"},
     {"declare_timeout", TYPE_DURATION, offsetof(struct settings, declare_timeout_ns), "60s"},

@@ -49,8 +49,9 @@ struct settings {
 	char *run_dir;
 	char *bootstrap, *node_bootstrap;
 	char *library;
-	char *state;           /* file of the images that were declared through the API */
-	uint64_t budget_bytes; /* of memory for all images; 0: no limit */
+	char *state;              /* file of the images that were declared through the API */
+	uint64_t budget_bytes;    /* of memory for all images; 0: no limit */
+	uint64_t owner_processes; /* of all that is started for one owner; 0: no limit */
 	/* of images that are declared through the API */
 	uint64_t declare_max; /* of one owner */
 	uint64_t declare_memory_bytes;

@@ -87,6 +87,13 @@ static void become(const struct spawn *s, pid_t parent)
 	give_up(s->argv[0], 127);
 }
 
+const char *spawn_reason(int err)
+{
+	return err == -EAGAIN ? "the limit of processes is reached (owner_processes in the "
+				"configuration of hearth-images, or another)"
+			      : strerror(-err);
+}
+
 int spawn(const struct spawn *s, pid_t *pid, int *pidfd)
 {
 	pid_t parent = getpid(), child;

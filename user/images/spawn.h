@@ -31,5 +31,7 @@ struct spawn {
 
 /* 0 or what clone3 said. What fails later is a line on stdio[2] and the exit status. */
 int spawn(const struct spawn *s, pid_t *pid, int *pidfd);
+/* That, in words. */
+const char *spawn_reason(int err);
 
 #endif

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # vmtest: set=check timeout=300
 """Whose memory it is where functions are forked from a dependency image: what they share and their page tables
-are the image's, what they write is theirs, the caps of both hold, and an image outlives its children."""
+are the image's, what they write is theirs, the caps of both hold, and an image outlives its children. And how many
+processes an owner may have."""
 import os
 import signal
 
 from harness import cgroup2_root, wait_for
-from images import OWNER, Manager, Refused
+from images import OWNER, PATIENCE, Manager, Refused, refused
 
 MB = 1 << 20
 SHARED = 32  # what images.py's module "big" keeps
@@ -165,3 +166,34 @@ def test_images_together_are_held_to_the_pools_limit():
             assert m.run("seven.py", image=image).end() == {"exit": 7}
         done = m.hearth("run", "--image", "one", "--function", "f", "--", m.directory / "seven.py")
         assert done.returncode == 7, done
+
+
+BOMB = """import os, sys, time
+n = 0
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(3600)
+        n += 1
+except BlockingIOError:
+    print(n, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_owner_that_forks_without_end_leaves_the_others_their_processes():
+    with Manager({"py": {"policy": "always"}, "other": {"owner": 1000}}, owner_processes=40) as m:
+        (m.directory / "bomb.py").write_text(BOMB)
+        m.ask(do="build", image="py")
+        limit = m.subtree.path / f"{OWNER}/pids.max"
+        assert limit.read_text() == "40\n"
+        bomb = m.run("bomb.py")
+        assert bomb.started["from"] == "image" and 10 < int(bomb.line()) < 40
+        assert "EAGAIN" in refused(m, do="run", image="py", function="f", argv=[str(m.directory / "seven.py")])
+        assert m.run("seven.py", image="other").end() == {"exit": 7}
+        m.config.write_text(m.config.read_text().replace("owner_processes = 40", "owner_processes = 0"))
+        m.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: limit.read_text() == "max\n", PATIENCE, limit.read_text)
+        x = m.run("seven.py")
+        assert x.started["from"] == "image" and x.end() == {"exit": 7}
+        m.subtree.kill(f"{OWNER}/fn")
