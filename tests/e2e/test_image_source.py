@@ -81,10 +81,12 @@ class Child:
         """Closes its stdin, or kills it, and returns how it ended."""
         if self.stdin < 0:
             return None
+        if sig:  # before its stdin ends, at which it would exit
+            signal.pidfd_send_signal(self.process.pidfd, sig)
         os.close(self.stdin)
         os.close(self.stdout)
         self.stdin = -1
-        return self.process.kill() if sig else self.process.wait()
+        return self.process.wait()
 
 
 class ImageWorld(World):
