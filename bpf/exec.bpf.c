@@ -202,9 +202,16 @@ int BPF_PROG(hearth_fork_again, struct task_struct *parent, struct task_struct *
 {
 	__u32 tgid = child->tgid;
 	struct hearth_mark *mark = bpf_map_lookup_elem(&marks, &tgid);
+	struct hearth_ref *ref = ref_of(child);
+	struct hearth_instance *inst = ref ? instance_of(ref->slot, ref->gen) : NULL;
 
+	/* It has not run yet: the first program made this mark ... */
 	if (mark && mark->start_ns == child->start_boottime)
-		return 0; /* it has not run yet: the first program made this mark */
+		return 0;
+	/* ... or let it in as an entry point, which has none: entered twice, it would be a
+	 * stranger. */
+	if (inst && inst->last_enter_ns >= child->start_time)
+		return 0;
 	return forked(parent, child);
 }
 

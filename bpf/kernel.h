@@ -54,6 +54,7 @@ struct css_set {
 struct task_struct {
 	int pid;
 	int tgid;
+	__u64 start_time; /* CLOCK_MONOTONIC */
 	__u64 start_boottime;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
