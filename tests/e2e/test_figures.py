@@ -177,7 +177,7 @@ def stalled_s(cgroup):
 def progress(world, mb):
     """Of somebody outside over a working set of his own, from its first page on: passes per second, and the
     share of time in which he did not wait for memory."""
-    seconds = round(5 * min(SLOW, 2))
+    seconds = round(10 * min(SLOW, 3))
     before = stalled_s(world.subtree.make("outside"))
     hog = world.subtree.spawn("outside", [sys.executable, HOG, str(mb), str(seconds)], stdout=subprocess.PIPE)
     out, _ = hog.communicate(timeout=seconds * 10 + 120)
@@ -204,11 +204,10 @@ def progress_beside(idle, mb, managed):
         return went
 
 
-@timeout(240)
+@timeout(400)
 def test_pressure_from_outside_makes_idle_instances_step_down(world):
     """In turns alone, beside idle functions, and beside them without hearthd, so a drift of the machine cancels
-    out. In a guest the time not stalled counts: an emulated MMU forgets all pages at each switch of tasks, and the
-    hog, which does little but look up pages, then loses more to any other task than to want of memory."""
+    out."""
     need_controller()
     free = int(next(line for line in open("/proc/meminfo") if line.startswith("MemAvailable")).split()[1]) // 1024
     most = 1024 if os.environ.get("HEARTH_VM") else 4096
@@ -224,7 +223,7 @@ def test_pressure_from_outside_makes_idle_instances_step_down(world):
             kept[kind, arm] = statistics.median(r[arm][kind] / r[0][kind] for r in rounds)
             figure(f"{what}, {where}", f"{kept[kind, arm]:.2f} of alone ({spread(r[arm][kind] for r in rounds)}; "
                                        f"alone {spread(r[0][kind] for r in rounds)})")
-    assert kept[1 if os.environ.get("HEARTH_VM") else 0, 1] >= 0.75, kept
+    assert kept[0, 1] >= 0.75 and kept[1, 1] >= 0.75, kept
 
 
 def spread(values):
