@@ -61,7 +61,7 @@ static __always_inline void enter(struct task_struct *leader, __u32 tgid,
 	struct hearth_instance *inst = instance_of(ref->slot, ref->gen);
 	struct hearth_control *ctl = control_of(ref->slot);
 	struct hearth_mark *mark;
-	bool up;
+	bool up, adopted;
 
 	if (!inst || !ctl)
 		return;
@@ -79,9 +79,10 @@ static __always_inline void enter(struct task_struct *leader, __u32 tgid,
 			image_begin(leader, tgid, inst, ref, now, how);
 		return;
 	}
-	up = inst->ready || ((ctl->flags & HEARTH_CTL_EXEC_OPEN) && inst->entered);
+	adopted = inst->entered && ctl->adopted == tgid; /* while it was on its way in */
+	up = inst->ready || ((ctl->flags & HEARTH_CTL_EXEC_OPEN) && inst->entered && !adopted);
 	if (!up)
-		__sync_fetch_and_add(&inst->entered, 1);
+		__sync_fetch_and_add(&inst->entered, !adopted);
 	else if (mark_set(tgid, leader->start_boottime, ref->slot, ref->gen, HEARTH_MARK_OUTSIDE,
 			  tgid))
 		__sync_fetch_and_add(&inst->outsiders, 1);

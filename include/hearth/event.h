@@ -91,7 +91,7 @@ struct hearth_control {
 	__u32 function;
 	__u32 sources; /* enum hearth_source */
 	__u32 flags;   /* enum hearth_control_flag */
-	__u32 pad;
+	__u32 adopted; /* the process that was counted as entered by adoption, if it is one */
 	__u64 cgid;
 };
 

@@ -15,6 +15,7 @@ struct adoption {
 	bool listens;
 	bool counts; /* what is in it counts by image */
 	unsigned int processes;
+	pid_t last;
 };
 
 static int adopt_socket(const struct hearth_socket *s, void *arg)
@@ -34,6 +35,7 @@ static int adopt_process(pid_t pid, void *arg)
 	struct adoption *a = arg;
 
 	a->processes++;
+	a->last = pid;
 	kernel_sockets(a->r->o.kernel, pid, adopt_socket, a);
 	return 0;
 }
@@ -78,8 +80,11 @@ void registry_adopt(struct registry *r, struct instance *inst)
 	struct adoption a = {.r = r, .inst = inst};
 
 	cgroup_walk(r->o.cgroot_fd, inst->path, adopt_cgroup, &a);
-	if (a.processes && !slot->entered)
-		slot->entered = a.processes;
+	if (a.processes && !slot->entered) {
+		/* It may be on its way in: it can be seen before the hook tells that it entered. */
+		r->maps->controls[inst->slot].adopted = a.processes == 1 ? (uint32_t)a.last : 0;
+		__atomic_store_n(&slot->entered, a.processes, __ATOMIC_RELEASE);
+	}
 	if (a.listens)
 		slot->ready = slot->listens = 1;
 }
