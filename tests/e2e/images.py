@@ -23,8 +23,8 @@ _open = []
 
 HANDLERS = {
     "said.py": "import os, sys\nprint(os.getuid(), open('/proc/self/cgroup').read().split('::')[1].strip(), sys.argv[1:])\n",
-    "about.py": "import json, os, resource, sys\n"
-                "print(json.dumps(dict(env=dict(os.environ), directory=os.getcwd(), umask=os.umask(0o22), nice=os.nice(0), "
+    "about.py": "import json, os, resource, sys, time\n"
+                "print(json.dumps(dict(env=dict(os.environ), directory=os.getcwd(), umask=os.umask(0o22), nice=os.nice(0), zone=time.tzname, "
                 "leader=os.getsid(0) == os.getpid(), groups=os.getgroups(), fds=len(os.listdir('/proc/self/fd')), "
                 "signals=[l for l in open('/proc/self/status') if l[:3] in ('Sig', 'Cap')], path=sorted(set(sys.path)), "
                 "limits={n: resource.getrlimit(getattr(resource, n)) for n in dir(resource) if n[:7] == 'RLIMIT_'})))\n",

@@ -49,7 +49,7 @@ def test_an_instance_finds_the_same_from_an_image_from_a_spare_and_cold():
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     with m:
         def about(image, source):
-            x = m.run("about.py", image=image, env=["LANG=C.UTF-8", "PYTHONPATH=/opt/theirs"], directory="/usr")
+            x = m.run("about.py", image=image, env=["LANG=C.UTF-8", "TZ=HST10", "PYTHONPATH=/opt/theirs"], directory="/usr")
             told = json.loads(x.line())
             assert x.started["from"] == source and x.end() == {"exit": 0}
             return told
@@ -60,7 +60,7 @@ def test_an_instance_finds_the_same_from_an_image_from_a_spare_and_cold():
         wait_for(lambda: m.show("spare")["spares"] == 1, PATIENCE, "a spare")
         found.update(image=about("py", "image"), spare=about("spare", "spare"))
         cold = found["cold"]
-        assert cold["env"] == {"LANG": "C.UTF-8", "PYTHONPATH": f"/opt/theirs:{m.directory}"}
+        assert cold["env"] == {"LANG": "C.UTF-8", "TZ": "HST10", "PYTHONPATH": f"/opt/theirs:{m.directory}"}
         assert cold["limits"]["RLIMIT_NOFILE"] == [limits[1] // 2, limits[1]]
         for other in "image", "spare":
             if "keep the limit of its address space" in (m.directory / "log").read_text():

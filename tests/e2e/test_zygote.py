@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import resource
+import select
 import shutil
 import signal
 import struct
@@ -84,6 +85,10 @@ def status7():
     return 7
 
 def wait():
+    os.read(0, 1)
+
+def says():
+    print("a line")
     os.read(0, 1)
 '''
 NUMERIC = '''
@@ -184,6 +189,20 @@ def test_a_fork_of_an_instance_has_one_thread_and_no_lock_of_the_others():
         for talk in None, zygote.ask_spare(image.path, subtree.path / "fn").talk:
             told = run(image, "forks", talk=talk)
             assert told["threads"] == ["MainThread"] and not told["other"], told
+
+
+def test_a_line_for_a_terminal_is_not_kept_back():
+    with place() as (directory, _), zygote.Image(directory, modules=["handlers"]) as image:
+        master, slave = os.openpty()
+        reader, writer = os.pipe()
+        with os.fdopen(master, "rb", 0) as terminal:
+            instance = image.fork(["handlers:says"], stdio=(reader, slave, None)).started()
+            os.close(slave)
+            os.close(reader)
+            assert select.select([terminal], [], [], zygote.PATIENCE)[0], "it came to nothing"
+            assert terminal.read(100).split() == [b"a", b"line"]
+            os.close(writer)
+            assert instance.wait() == 0
 
 
 def test_random_numbers_differ_between_instances():

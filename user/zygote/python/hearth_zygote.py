@@ -24,6 +24,7 @@ import gc
 import importlib
 import os
 import sys
+import time
 import types
 
 ERROR_BYTES = 256
@@ -168,8 +169,11 @@ def _take_environment(env):
             break
         name, _, value = env[i].partition(b"=")
         wanted[os.fsdecode(name)] = os.fsdecode(value)
+    zone = os.environ.get("TZ")
     os.environ.clear()
     os.environ.update(wanted)
+    if wanted.get("TZ") != zone:
+        time.tzset()
     sys.path[:0] = [p for p in wanted.get("PYTHONPATH", "").split(":") if p]
 
 
@@ -212,6 +216,8 @@ def load(name):
 def run(argv, started):
     """The life of an instance."""
     sys.argv = argv
+    if os.isatty(1):
+        sys.stdout.reconfigure(line_buffering=True)  # as after an exec; the image's is its log
     try:
         _reseed_numpy()
         for hook in _hooks:
