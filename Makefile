@@ -207,8 +207,8 @@ $(BENCH): $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/common.o $(B)/libh
 	$(call say,CC)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lbpf -lelf -lz -lm -lpthread
 
-bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; some minutes; LONG=1: more)
-	@tests/bench/run.py $(if $(LONG),--long) --write
+bench: all $(BENCH) ## measure the costs and renew docs/benchmarks.md (root; some minutes; LONG=1: more; ONLY="hooks wake")
+	@tests/bench/run.py $(if $(LONG),--long) $(if $(ONLY),--only $(ONLY)) --write
 
 bench-zygote: zygote ## measure functions cold and from an image, renew docs/zygote.md (root; some minutes)
 	@deploy/deps test zygote

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Runs the benchmarks and writes their tables. Needs root.
+"""Runs the benchmarks and writes their tables. Needs root, and what `make bench` builds: run it by that.
 
     tests/bench/run.py [--only NAME...] [--long] [--write]
 
@@ -252,7 +252,7 @@ days. `hawkes` fits again whenever an app's calls have grown by half, so it cost
 
 {decision}
 Time grows with the trace, memory does not. Calls from 10^5 to 10^7; `make bench LONG=1` goes on to 1,200 days
-and nearly 10^8 (`tests/bench/run.py --only sim --long --write` for this section alone).
+and nearly 10^8 (`make bench LONG=1 ONLY=sim` for this section alone).
 
 {growth}"""),
 }
